@@ -1,0 +1,111 @@
+// Small comforts. Every page works without this file.
+"use strict";
+
+const live = (text) => {
+  const line = document.getElementById("live") || document.body.appendChild(
+    Object.assign(document.createElement("p"), { id: "live", className: "visually-hidden", role: "status" }));
+  line.textContent = "";
+  setTimeout(() => { line.textContent = text; }, 50);
+  clearTimeout(live.timer);
+  live.timer = setTimeout(() => { line.textContent = ""; }, 8000);
+};
+
+// Copy buttons, Show password: made visible here, since they do nothing without JavaScript.
+const reveal = (root) => root.querySelectorAll("[data-copy], [data-show], [data-filter-box]").forEach((it) => { it.hidden = false; });
+
+document.addEventListener("click", async (event) => {
+  const copy = event.target.closest("[data-copy]");
+  if (copy) {
+    const box = document.getElementById(copy.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(box.value);
+      const word = copy.querySelector("span");
+      word.textContent = "Copied";
+      live("Copied");
+      setTimeout(() => { word.textContent = "Copy"; }, 2000);
+    } catch {
+      box.focus();
+      box.select();
+      live("Selected: press Ctrl+C to copy");
+    }
+  }
+  const show = event.target.closest("[data-show]");
+  if (show) {
+    const box = document.getElementById(show.dataset.show);
+    const shown = box.type === "password";
+    box.type = shown ? "text" : "password";
+    show.textContent = shown ? "Hide" : "Show";
+    show.setAttribute("aria-pressed", shown);
+  }
+});
+
+document.addEventListener("input", (event) => {
+  const box = event.target;
+  if (box.matches("[data-user-code]")) hyphenate(box, event);
+  if (box.matches("[data-filter]")) filterRows(box);
+  if (box.matches("[data-names]")) document.querySelectorAll("[data-name-of]").forEach((it) => { it.textContent = box.value.trim() || it.dataset.nameOf; });
+});
+
+// WDJB-MJHT: only the hyphen is added, and only while typing at the end.
+const hyphenate = (box, event) => {
+  const letters = box.value.replace(/[^a-z0-9]/gi, "");
+  if (letters.length === 4 && event.inputType?.startsWith("insert") && box.selectionEnd === box.value.length) box.value = `${letters}-`;
+  else if (letters.length > 4 && !box.value.includes("-")) box.value = `${letters.slice(0, 4)}-${letters.slice(4)}`;
+};
+
+const filterRows = (box) => {
+  const wanted = box.value.trim().toLowerCase();
+  const rows = [...document.querySelectorAll(`#${box.dataset.filter} > .choice`)];
+  rows.forEach((row) => { row.hidden = !row.textContent.toLowerCase().includes(wanted); });
+  live(`${rows.filter((row) => !row.hidden).length} shown`);
+};
+
+// Owner: arrow keys and clicks in the list the server sends; typing a name or address works without it.
+const ownerBox = () => document.querySelector("[role=combobox]");
+const options = () => [...document.querySelectorAll("#owner-options [role=option]")];
+const closeOptions = () => {
+  const list = document.getElementById("owner-options");
+  if (list) list.replaceChildren();
+  ownerBox()?.setAttribute("aria-expanded", "false");
+  ownerBox()?.removeAttribute("aria-activedescendant");
+};
+const choose = (option) => {
+  ownerBox().value = option.dataset.value;
+  closeOptions();
+  ownerBox().dispatchEvent(new Event("change", { bubbles: true }));
+};
+document.addEventListener("mousedown", (event) => {
+  const option = event.target.closest?.("#owner-options [role=option]");
+  if (option) { event.preventDefault(); choose(option); }
+});
+document.addEventListener("focusout", (event) => { if (event.target === ownerBox()) closeOptions(); });
+document.addEventListener("keydown", (event) => {
+  const list = event.target === ownerBox() && event.target ? options() : [];
+  if (!list.length) return;
+  const at = list.findIndex((it) => it.getAttribute("aria-selected") === "true");
+  const steps = { ArrowDown: (at + 1) % list.length, ArrowUp: (at + list.length - (at < 0 ? 0 : 1)) % list.length };
+  if (event.key in steps) {
+    event.preventDefault();
+    list.forEach((it, n) => it.setAttribute("aria-selected", n === steps[event.key]));
+    const current = list[steps[event.key]];
+    current.scrollIntoView({ block: "nearest" });
+    ownerBox().setAttribute("aria-activedescendant", current.id);
+  } else if (event.key === "Enter" && at >= 0) {
+    event.preventDefault();
+    choose(list[at]);
+  } else if (event.key === "Escape") closeOptions();
+});
+
+// htmx: say what went wrong instead of doing nothing.
+document.addEventListener("htmx:response:error", (event) => {
+  const status = event.detail?.ctx?.response?.status;
+  if (status >= 500) live("Portal could not do that just now. Please try again.");
+});
+document.addEventListener("htmx:error", () => live("Portal cannot be reached. Check your connection and try again."));
+document.addEventListener("htmx:after:swap", () => {
+  reveal(document);
+  ownerBox()?.setAttribute("aria-expanded", String(options().length > 0));
+});
+
+reveal(document);
+document.querySelector("[data-focus]")?.focus();
