@@ -1,13 +1,19 @@
 // Small comforts. Every page works without this file.
 "use strict";
 
-const live = (text) => {
-  const line = document.getElementById("live") || document.body.appendChild(
-    Object.assign(document.createElement("p"), { id: "live", className: "visually-hidden", role: "status" }));
-  line.textContent = "";
-  setTimeout(() => { line.textContent = text; }, 50);
-  clearTimeout(live.timer);
-  live.timer = setTimeout(() => { line.textContent = ""; }, 8000);
+// say() speaks to screen readers; show() also shows the words, for eight seconds.
+const line = (className) => {
+  const it = Object.assign(document.createElement("p"), { className, role: "status" });
+  return document.body.appendChild(it);
+};
+const spoken = line("visually-hidden");
+const toast = line("toast");
+let timer;
+const say = (text) => { spoken.textContent = ""; setTimeout(() => { spoken.textContent = text; }, 50); };
+const show = (text) => {
+  toast.textContent = text;
+  clearTimeout(timer);
+  timer = setTimeout(() => { toast.textContent = ""; }, 8000);
 };
 
 // Copy buttons, Show password: made visible here, since they do nothing without JavaScript.
@@ -21,21 +27,21 @@ document.addEventListener("click", async (event) => {
       await navigator.clipboard.writeText(box.value);
       const word = copy.querySelector("span");
       word.textContent = "Copied";
-      live("Copied");
+      say("Copied");
       setTimeout(() => { word.textContent = "Copy"; }, 2000);
     } catch {
       box.focus();
       box.select();
-      live("Selected: press Ctrl+C to copy");
+      show("Selected: press Ctrl+C to copy");
     }
   }
-  const show = event.target.closest("[data-show]");
-  if (show) {
-    const box = document.getElementById(show.dataset.show);
+  const eye = event.target.closest("[data-show]");
+  if (eye) {
+    const box = document.getElementById(eye.dataset.show);
     const shown = box.type === "password";
     box.type = shown ? "text" : "password";
-    show.textContent = shown ? "Hide" : "Show";
-    show.setAttribute("aria-pressed", shown);
+    eye.textContent = shown ? "Hide" : "Show";
+    eye.setAttribute("aria-label", shown ? "Hide password" : "Show password");
   }
 });
 
@@ -57,7 +63,7 @@ const filterRows = (box) => {
   const wanted = box.value.trim().toLowerCase();
   const rows = [...document.querySelectorAll(`#${box.dataset.filter} > .choice`)];
   rows.forEach((row) => { row.hidden = !row.textContent.toLowerCase().includes(wanted); });
-  live(`${rows.filter((row) => !row.hidden).length} shown`);
+  say(`${rows.filter((row) => !row.hidden).length} shown`);
 };
 
 // Owner: arrow keys and clicks in the list the server sends; typing a name or address works without it.
@@ -96,14 +102,18 @@ document.addEventListener("keydown", (event) => {
   } else if (event.key === "Escape") closeOptions();
 });
 
+let lastCount = document.querySelector("#results [data-count]")?.textContent;
+
 // htmx: say what went wrong instead of doing nothing.
 document.addEventListener("htmx:response:error", (event) => {
   const status = event.detail?.ctx?.response?.status;
-  if (status >= 500) live("Portal could not do that just now. Please try again.");
+  if (status >= 500) show("Portal could not do that just now. Please try again.");
 });
-document.addEventListener("htmx:error", () => live("Portal cannot be reached. Check your connection and try again."));
+document.addEventListener("htmx:error", () => show("Portal cannot be reached. Check your connection and try again."));
 document.addEventListener("htmx:after:swap", () => {
   reveal(document);
+  const count = document.querySelector("#results [data-count]")?.textContent;
+  if (count && count !== lastCount) say(lastCount = count);
   ownerBox()?.setAttribute("aria-expanded", String(options().length > 0));
 });
 

@@ -1,0 +1,47 @@
+"""Portal: a self-hosted OAuth 2.1 and OpenID Connect server."""
+
+import logging
+from pathlib import Path
+
+from flask import Flask
+from flask_login import current_user
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from portal import account, admin, cli, errors, health, htmx, oauth, security, text
+from portal.database import open_database
+from portal.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Build the portal: settings, database, protection, then one blueprint after the other."""
+    settings = settings or Settings.from_env()
+    app = Flask(
+        __name__,
+        template_folder=str(ROOT / "templates"),
+        static_folder=str(ROOT / "static"),
+        instance_path=str(settings.instance.absolute()),
+    )
+    app.extensions["portal.settings"] = settings
+    app.extensions["portal.database"] = open_database(settings.database_url)
+    app.extensions["portal.htmx"] = htmx.script(settings)
+
+    # Authlib writes live tokens into its debug log.
+    logging.getLogger("authlib").setLevel(logging.WARNING)
+
+    security.init_app(app, settings)
+    errors.init_app(app)
+    text.init_app(app)
+    health.init_app(app)
+    oauth.init_app(app, settings)
+    account.init_app(app)
+    admin.init_app(app)
+    cli.init_app(app)
+    app.context_processor(
+        lambda: {"htmx_script": app.extensions["portal.htmx"], "current_user": current_user}
+    )
+    if settings.proxy_hops:
+        hops = settings.proxy_hops
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    return app

@@ -1,0 +1,9 @@
+"""People: sign in and out, password, sessions, connected applications."""
+
+from flask import Blueprint, Flask
+
+blueprint = Blueprint("account", __name__)
+
+
+def init_app(app: Flask) -> None:
+    app.register_blueprint(blueprint)

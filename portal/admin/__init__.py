@@ -1,0 +1,12 @@
+"""Administrators' pages: applications, scopes, people. One gate for all of them."""
+
+from flask import Blueprint, Flask
+
+from portal.security import require_admin
+
+blueprint = Blueprint("admin", __name__, url_prefix="/admin")
+blueprint.before_request(require_admin)
+
+
+def init_app(app: Flask) -> None:
+    app.register_blueprint(blueprint)

@@ -1,0 +1,107 @@
+"""Errors as people see them: a page that says what to do, never a trace."""
+
+import logging
+
+from flask import Flask, Response, jsonify, request
+from flask_wtf.csrf import CSRFError
+from peewee import InterfaceError, OperationalError
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from portal.database import database
+from portal.htmx import render
+
+log = logging.getLogger(__name__)
+
+TITLES = {
+    400: "The request could not be understood",
+    403: "You may not open this page",
+    404: "Page not found",
+    405: "This address does not work that way",
+    413: "That was too much at once",
+    414: "The address is too long",
+    415: "The request could not be understood",
+    429: "Too many tries",
+    431: "The request headers are too long",
+    500: "Something went wrong here",
+    503: "The portal cannot reach its database",
+}
+MESSAGES = {
+    400: "Go back, check what you sent and try again.",
+    403: "Your account has no right to it. Ask an administrator of this portal.",
+    404: "Check the address. The page may have been moved or deleted.",
+    405: "Follow a link or press a button instead of typing the address.",
+    413: "Send less: forms here take at most 256 KB.",
+    429: "Wait a minute, then try again.",
+    500: "It is not your fault. Try again; if it stays, tell the administrator the time.",
+    503: "Try again in a few seconds. Nothing that was confirmed is lost.",
+}
+STALE_FORM = (
+    "The page was open for too long, or you signed in or out in another tab. Go back, reload the"
+    " page and send the form again."
+)
+
+
+def init_app(app: Flask) -> None:
+    """Answer every error of a page with a page, of the protocol with JSON."""
+    app.register_error_handler(CSRFError, lambda error: _answer(400, STALE_FORM))
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(OperationalError, _database_error)
+    app.register_error_handler(InterfaceError, _database_error)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _http_error(error: HTTPException) -> Response | HTTPException:
+    code = error.code or 500
+    if code < 400 or error.response is not None:
+        return error
+    response = _answer(code)
+    for name in ("Retry-After", "Allow"):
+        for key, value in error.get_headers():
+            if key == name:
+                response.headers[name] = value
+    return response
+
+
+def _database_error(error: Exception) -> Response:
+    log.error("database: %s", error.__class__.__name__, exc_info=error)
+    if not database.in_transaction():
+        database.close()  # the next request of this thread connects anew
+    response = _answer(503)
+    response.headers["Retry-After"] = "5"
+    return response
+
+
+def _unexpected(error: Exception) -> Response:
+    log.error("unexpected error at %s %s", request.method, request.path, exc_info=error)
+    return _answer(InternalServerError.code)
+
+
+def _answer(code: int, message: str | None = None) -> Response:
+    title = TITLES.get(code, TITLES[400])
+    message = message or MESSAGES.get(code, MESSAGES[400])
+    if is_protocol_path():
+        return protocol_error(code)
+    return render("error.html", status=code, code=code, title=title, message=message)
+
+
+def is_protocol_path() -> bool:
+    """Whether a program, not a person, reads the answer."""
+    return request.path.startswith(("/oauth/", "/.well-known/")) and not request.path.startswith(
+        ("/oauth/authorize", "/oauth/consent", "/oauth/logout")
+    )
+
+
+def protocol_error(code: int) -> Response:
+    """An RFC 6749 §5.2 error for a failure outside the grants."""
+    name = {503: "temporarily_unavailable", 500: "server_error"}.get(code, "invalid_request")
+    description = {
+        404: "There is no such endpoint.",
+        405: "This endpoint does not take that method.",
+        413: "The request body is too large.",
+        503: "The server cannot reach its database. Try again in a few seconds.",
+        500: "The server met an unexpected condition.",
+    }.get(code, "The request could not be read.")
+    response = jsonify(error=name, error_description=description)
+    response.status_code = code
+    response.headers["Cache-Control"] = "no-store"
+    return response

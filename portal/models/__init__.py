@@ -1,0 +1,45 @@
+"""The tables, one family a file."""
+
+from portal.models.application import Application, ApplicationSecret
+from portal.models.authorization_code import AuthorizationCode
+from portal.models.consent import Consent
+from portal.models.device_code import DeviceCode
+from portal.models.refusal import Refusal
+from portal.models.scope import Scope
+from portal.models.session import Session
+from portal.models.throttle import Throttle
+from portal.models.token import AccessToken, TokenFamily
+from portal.models.user import OneTimeLink, User
+
+TABLES = [
+    User,
+    OneTimeLink,
+    Session,
+    Throttle,
+    Application,
+    ApplicationSecret,
+    Scope,
+    Consent,
+    AuthorizationCode,
+    DeviceCode,
+    TokenFamily,
+    AccessToken,
+    Refusal,
+]
+
+__all__ = [
+    "TABLES",
+    "AccessToken",
+    "Application",
+    "ApplicationSecret",
+    "AuthorizationCode",
+    "Consent",
+    "DeviceCode",
+    "OneTimeLink",
+    "Refusal",
+    "Scope",
+    "Session",
+    "Throttle",
+    "TokenFamily",
+    "User",
+]

@@ -1,0 +1,262 @@
+"""Applications (OAuth clients) and their secrets."""
+
+from collections.abc import Iterable
+from typing import Any, Self
+
+from peewee import (
+    BlobField,
+    BooleanField,
+    ForeignKeyField,
+    IntegerField,
+    TextField,
+)
+
+from portal.clock import now
+from portal.credentials import hash_secret, make_client_id, make_client_secret
+from portal.database import transaction
+from portal.models.authorization_code import AuthorizationCode
+from portal.models.base import EpochField, IdField, Record, WordsField
+from portal.models.consent import Consent
+from portal.models.device_code import DeviceCode
+from portal.models.refusal import Refusal
+from portal.models.token import TokenFamily
+from portal.models.user import User, fold
+
+AUTHORIZATION_CODE = "authorization_code"
+CLIENT_CREDENTIALS = "client_credentials"
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
+REFRESH_TOKEN = "refresh_token"  # noqa: S105
+
+FLOW_NAMES = {
+    AUTHORIZATION_CODE: "Authorisation Code",
+    CLIENT_CREDENTIALS: "Client Credentials",
+    DEVICE_CODE: "Device Code",
+}
+GRANTS = (*FLOW_NAMES, REFRESH_TOKEN)
+
+AVATAR_COLOURS = 7
+PREFIX_LENGTH = 8
+
+
+class Application(Record):
+    """A piece of software that asks this portal for tokens."""
+
+    id = IdField()
+    client_id = TextField(unique=True)
+    name = TextField()
+    name_key = TextField()
+    owner = ForeignKeyField(User, backref="applications", on_delete="RESTRICT")
+    grants = WordsField()
+    redirect_uris = WordsField(default=list)
+    post_logout_redirect_uris = WordsField(default=list)
+    scopes = WordsField(default=list)
+    confidential = BooleanField(default=True)
+    require_pkce = BooleanField(default=True)
+    resource_server = BooleanField(default=False)
+    token_format = TextField(default="opaque")
+    trusted = BooleanField(default=False)
+    trust_reason = TextField(default="")
+    disabled_at = EpochField(null=True)
+    #: Raised by every change; cached rows of an older version are not believed.
+    version = IntegerField(default=1)
+    #: Raised when the application is disabled: tokens of an earlier epoch stay dead.
+    epoch = IntegerField(default=1)
+    created_at = EpochField(default=now)
+    updated_at = EpochField(default=now)
+    last_used_at = EpochField(null=True)
+
+    class Meta:
+        # The list is read page by page in one of these orders.
+        indexes = ((("name_key", "id"), False), (("last_used_at", "id"), False))
+
+    @classmethod
+    def register(
+        cls,
+        *,
+        name: str,
+        owner: User,
+        grants: Iterable[str],
+        client_id: str | None = None,
+        **settings: Any,
+    ) -> tuple[Self, str | None]:
+        """Add an application; returns it and its secret, which leaves once (None if public)."""
+        with transaction():
+            application = cls.create(
+                client_id=client_id or make_client_id(),
+                name=name.strip(),
+                name_key=fold(name),
+                owner=owner,
+                grants=[grant for grant in GRANTS if grant in set(grants)],
+                **settings,
+            )
+            secret = application.add_secret() if application.confidential else None
+        return application, secret
+
+    @classmethod
+    def with_client_id(cls, client_id: str) -> Self | None:
+        """The application with this client ID, its owner loaded."""
+        return cls.select(cls, User).join(User).where(cls.client_id == client_id).first()
+
+    def change(self, **settings: Any) -> None:
+        """Change settings; every process sees them with its next request.
+
+        A confidential application that becomes public loses its secrets.
+        """
+        if "name" in settings:
+            settings["name"] = settings["name"].strip()
+            settings["name_key"] = fold(settings["name"])
+        if "grants" in settings:
+            settings["grants"] = [g for g in GRANTS if g in set(settings["grants"])]
+        with transaction():
+            self._update(**settings)
+            if not self.confidential:
+                self._retire(ApplicationSecret.application == self.id)
+
+    def _update(self, **settings: Any) -> None:
+        for name, value in settings.items():
+            setattr(self, name, value)
+        self.version += 1
+        self.updated_at = now()
+        Application.update(
+            **settings, version=Application.version + 1, updated_at=self.updated_at
+        ).where(Application.id == self.id).execute()
+
+    # Secrets
+
+    def add_secret(self) -> str:
+        """A new secret, which leaves once; the row keeps its hash and a prefix to tell it by."""
+        secret = make_client_secret()
+        with transaction():
+            ApplicationSecret.create(
+                application=self, hash=hash_secret(secret), prefix=secret[:PREFIX_LENGTH]
+            )
+            self._update()
+        return secret
+
+    def rotate_secret(self, keep_seconds: int = 0) -> str:
+        """A new secret that works at once; the others work `keep_seconds` longer (0: no more)."""
+        with transaction():
+            others = ApplicationSecret.application == self.id
+            if keep_seconds:
+                until = now() + keep_seconds
+                ApplicationSecret.update(expires_at=until).where(
+                    others,
+                    ApplicationSecret.retired_at.is_null(),
+                    ApplicationSecret.expires_at.is_null() | (ApplicationSecret.expires_at > until),
+                ).execute()
+            else:
+                self._retire(others)
+            return self.add_secret()
+
+    def retire_secret(self, secret_id: int) -> bool:
+        """Stop one secret at once; False when it had stopped or is another application's."""
+        with transaction():
+            retired = self._retire(
+                (ApplicationSecret.application == self.id) & (ApplicationSecret.id == secret_id)
+            )
+            self._update()
+        return retired == 1
+
+    @staticmethod
+    def _retire(which: object) -> int:
+        return (
+            ApplicationSecret.update(retired_at=now())
+            .where(which, ApplicationSecret.retired_at.is_null())
+            .execute()
+        )
+
+    @property
+    def live_secrets(self) -> list["ApplicationSecret"]:
+        """The secrets that work now, the newest first."""
+        rows = ApplicationSecret.select().where(ApplicationSecret.application == self.id)
+        rows = rows.order_by(ApplicationSecret.created_at.desc(), ApplicationSecret.id)
+        return [secret for secret in rows if secret.is_live]
+
+    # Life and death
+
+    def disable(self) -> None:
+        """Refuse every request from now on; everything issued is dead and stays dead."""
+        with transaction():
+            if self.disabled_at is None:
+                self._update(disabled_at=now(), epoch=self.epoch + 1)
+
+    def enable(self) -> None:
+        """Serve the application again; what was issued before stays dead."""
+        with transaction():
+            self._update(disabled_at=None)
+
+    def remove(self) -> None:
+        """Delete the application and everything of it."""
+        with transaction():
+            mine = self.id
+            ApplicationSecret.delete().where(ApplicationSecret.application == mine).execute()
+            Refusal.delete().where(Refusal.application_id == mine).execute()
+            for table in (Consent, TokenFamily, AuthorizationCode, DeviceCode):
+                table.delete().where(table.application_id == mine).execute()
+            self.delete_instance()
+
+    def people_connected(self) -> int:
+        """How many people have allowed it something, or hold live tokens of it."""
+        consents = Consent.select(Consent.user_id).where(Consent.application_id == self.id)
+        families = TokenFamily.select(TokenFamily.user_id).where(
+            TokenFamily.application_id == self.id,
+            TokenFamily.ended_at.is_null(),
+            TokenFamily.epoch == self.epoch,
+            TokenFamily.expires_at > now(),
+        )
+        return (consents | families).count()
+
+    @classmethod
+    def allowed_scope(cls, name: str) -> Iterable[Self]:
+        """The applications that may ask for this scope."""
+        return (row for row in cls.select().where(cls.scopes.contains(name)) if name in row.scopes)
+
+    # Questions
+
+    @property
+    def is_enabled(self) -> bool:
+        return self.disabled_at is None
+
+    def allows_grant(self, grant: str) -> bool:
+        return grant in self.grants
+
+    def allows_scope(self, scope: str) -> bool:
+        return scope in self.scopes
+
+    @property
+    def flow_names(self) -> list[str]:
+        """The grant flows as the interface names them; refreshing is part of a flow."""
+        return [name for grant, name in FLOW_NAMES.items() if grant in self.grants]
+
+    @property
+    def initials(self) -> str:
+        words = self.name.split()
+        if not words:
+            return "?"
+        return (words[0][0] + (words[-1][0] if len(words) > 1 else words[0][1:2])).upper()
+
+    @property
+    def colour(self) -> int:
+        """The avatar's colour, 1 to 7: the same for one application everywhere."""
+        return sum(self.client_id.encode()) % AVATAR_COLOURS + 1
+
+
+class ApplicationSecret(Record):
+    """One secret of an application: its hash, and a prefix to tell it from others."""
+
+    id = IdField()
+    application = ForeignKeyField(Application, backref="secrets", on_delete="CASCADE")
+    #: Indexed, to say whose secret it was that somebody sent for another application.
+    hash = BlobField(index=True)
+    prefix = TextField()
+    created_at = EpochField(default=now)
+    expires_at = EpochField(null=True)
+    last_used_at = EpochField(null=True)
+    retired_at = EpochField(null=True)
+
+    class Meta:
+        table_name = "application_secret"
+
+    @property
+    def is_live(self) -> bool:
+        return self.retired_at is None and (self.expires_at is None or self.expires_at > now())

@@ -1,0 +1,31 @@
+"""Authorisation codes: one redemption, a minute to live (RFC 6749 §4.1.2)."""
+
+from peewee import BigIntegerField, BlobField, IntegerField, TextField
+
+from portal.clock import now
+from portal.models.base import EpochField, IdField, Record, WordsField
+
+
+class AuthorizationCode(Record):
+    """A code. Its id becomes the id of the token family that it starts."""
+
+    id = IdField()
+    hash = BlobField()
+    application_id = BigIntegerField()
+    epoch = IntegerField()
+    user_id = BigIntegerField()
+    #: As sent in the request; None when the request named none.
+    redirect_uri = TextField(null=True)
+    scopes = WordsField()
+    code_challenge = TextField(null=True)
+    nonce = TextField(null=True)
+    auth_time = EpochField()
+    session_id = BigIntegerField(null=True)
+    created_at = EpochField(default=now)
+    expires_at = EpochField()
+    used_at = EpochField(null=True)
+
+    @classmethod
+    def spend_all(cls, which: object) -> int:
+        """Make the unused codes that match useless; returns how many."""
+        return cls.update(used_at=now()).where(which, cls.used_at.is_null()).execute()

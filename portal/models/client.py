@@ -1,0 +1,221 @@
+"""An application as the protocol sees it: a light row, kept in memory and checked by version.
+
+Loading a model costs thirty times what reading the row costs. So the rows of recently seen
+applications stay in memory, and the statement that issues a token demands that the row's
+version is still the database's: a stale row costs one retry, never a wrong answer.
+"""
+
+from collections import OrderedDict
+from threading import Lock
+from typing import NamedTuple
+
+from authlib.oauth2.rfc6749 import ClientMixin
+
+from portal.clock import now
+from portal.credentials import hash_secret, matches
+from portal.models.application import (
+    CLIENT_CREDENTIALS,
+    Application,
+    ApplicationSecret,
+)
+from portal.models.compiled import Compiled, slot
+from portal.models.scope import DEFAULT_SCOPE, PERSONAL
+
+CACHED_CLIENTS = 10_000
+USED_SECONDS = 60
+
+
+class StaleClient(Exception):
+    """The application changed since its row was read: read it again and repeat the request."""
+
+
+class Secret(NamedTuple):
+    id: int
+    hash: bytes
+    expires_at: int | None
+
+
+_COLUMNS = (
+    Application.id,
+    Application.client_id,
+    Application.name,
+    Application.grants,
+    Application.redirect_uris,
+    Application.post_logout_redirect_uris,
+    Application.scopes,
+    Application.confidential,
+    Application.require_pkce,
+    Application.resource_server,
+    Application.trusted,
+    Application.disabled_at,
+    Application.version,
+    Application.epoch,
+    Application.last_used_at,
+)
+_LOAD = Compiled(
+    lambda: (
+        Application.select(
+            *_COLUMNS, ApplicationSecret.id, ApplicationSecret.hash, ApplicationSecret.expires_at
+        )
+        .left_outer_join(
+            ApplicationSecret,
+            on=(
+                (ApplicationSecret.application == Application.id)
+                & ApplicationSecret.retired_at.is_null()
+            ),
+        )
+        .where(Application.client_id == slot("client_id"))
+    )
+)
+_VERSION = Compiled(
+    lambda: Application.select(Application.version).where(Application.id == slot("id"))
+)
+_TOUCH = Compiled(
+    lambda: Application.update({Application.last_used_at: slot("now")}).where(
+        Application.id == slot("id")
+    )
+)
+_TOUCH_SECRET = Compiled(
+    lambda: ApplicationSecret.update({ApplicationSecret.last_used_at: slot("now")}).where(
+        ApplicationSecret.id == slot("id")
+    )
+)
+
+
+class Client(ClientMixin):
+    """An OAuth client (RFC 6749 §2): the answers that the grants ask for."""
+
+    __slots__ = (
+        "client_id",
+        "confidential",
+        "enabled",
+        "epoch",
+        "grants",
+        "id",
+        "last_used_at",
+        "name",
+        "post_logout_redirect_uris",
+        "redirect_uris",
+        "require_pkce",
+        "resource_server",
+        "scopes",
+        "secret_seen_at",
+        "secrets",
+        "trusted",
+        "version",
+    )
+
+    def __init__(self, rows: list[tuple]) -> None:
+        row = rows[0]
+        self.id, self.client_id, self.name = row[0], row[1], row[2]
+        self.grants = frozenset(row[3].split())
+        self.redirect_uris = row[4].split()
+        self.post_logout_redirect_uris = row[5].split()
+        self.scopes = frozenset(row[6].split()) | {DEFAULT_SCOPE}
+        self.confidential, self.require_pkce = bool(row[7]), bool(row[8])
+        self.resource_server, self.trusted = bool(row[9]), bool(row[10])
+        self.enabled = row[11] is None
+        self.version, self.epoch = row[12], row[13]
+        self.last_used_at = row[14] or 0
+        self.secrets = [Secret(r[15], bytes(r[16]), r[17]) for r in rows if r[15] is not None]
+        self.secret_seen_at: dict[int, int] = {}
+
+    # What Authlib asks (ClientMixin)
+
+    def get_client_id(self) -> str:
+        return self.client_id
+
+    def get_default_redirect_uri(self) -> str | None:
+        """The registered address, when there is exactly one to choose from."""
+        return self.redirect_uris[0] if len(self.redirect_uris) == 1 else None
+
+    def get_allowed_scope(self, scope: str | None) -> str | None:
+        """The scopes to grant; None when one was asked for that is not the application's."""
+        asked = (scope or DEFAULT_SCOPE).split()
+        return " ".join(dict.fromkeys(asked)) if set(asked) <= self.scopes else None
+
+    def get_machine_scope(self, scope: str | None) -> str | None:
+        """The same for an application that acts for itself: nothing about a person."""
+        allowed = self.get_allowed_scope(scope)
+        return None if allowed is None or PERSONAL & set(allowed.split()) else allowed
+
+    def check_client_secret(self, client_secret: str) -> bool:
+        return self.live_secret(client_secret) is not None
+
+    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
+        return (method != "none") if self.confidential else (method == "none")
+
+    def check_response_type(self, response_type: str) -> bool:
+        return response_type == "code" and "authorization_code" in self.grants
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        if grant_type == CLIENT_CREDENTIALS and not self.confidential:
+            return False
+        return grant_type in self.grants
+
+    # Our own
+
+    def live_secret(self, presented: str) -> Secret | None:
+        """The live secret that this is, compared in constant time with every one."""
+        hashed, found = hash_secret(presented), None
+        for secret in self.secrets:
+            live = secret.expires_at is None or secret.expires_at > now()
+            if matches(hashed, secret.hash) and live:
+                found = secret
+        return found
+
+    def note_use(self, secret: Secret | None) -> None:
+        """Note when the application, or else its secret, was last used.
+
+        At most one statement a request, and each at most once a minute.
+        """
+        moment = now()
+        if moment - self.last_used_at >= USED_SECONDS:
+            self.last_used_at = moment
+            _TOUCH.run(now=moment, id=self.id)
+        elif secret and moment - self.secret_seen_at.get(secret.id, 0) >= USED_SECONDS:
+            self.secret_seen_at[secret.id] = moment
+            _TOUCH_SECRET.run(now=moment, id=secret.id)
+
+
+class ClientCache:
+    """The clients seen lately in this process, the least recent forgotten first."""
+
+    def __init__(self, size: int = CACHED_CLIENTS) -> None:
+        self._size = size
+        self._clients: OrderedDict[str, Client] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, client_id: str) -> Client | None:
+        """The client, perhaps a stale one: what is issued to it must check the version."""
+        with self._lock:
+            client = self._clients.get(client_id)
+            if client is not None:
+                self._clients.move_to_end(client_id)
+                return client
+        return self.load(client_id)
+
+    def current(self, client_id: str) -> Client | None:
+        """The client as the database has it now."""
+        client = self._clients.get(client_id)
+        if client is not None:
+            row = _VERSION.row(id=client.id)
+            if row is not None and row[0] == client.version:
+                return client
+        return self.load(client_id)
+
+    def load(self, client_id: str) -> Client | None:
+        """Read the client from the database."""
+        rows = _LOAD.run(client_id=client_id).fetchall()
+        client = Client(rows) if rows else None
+        with self._lock:
+            self._clients.pop(client_id, None)
+            if client is not None:
+                self._clients[client_id] = client
+                if len(self._clients) > self._size:
+                    self._clients.popitem(last=False)
+        return client
+
+    def forget(self, client_id: str) -> None:
+        with self._lock:
+            self._clients.pop(client_id, None)

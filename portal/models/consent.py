@@ -1,0 +1,70 @@
+"""What people allowed: one row a person and application."""
+
+from typing import Self
+
+from peewee import BigIntegerField
+
+from portal.clock import now
+from portal.database import transaction
+from portal.models.authorization_code import AuthorizationCode
+from portal.models.base import EpochField, IdField, Record, WordsField
+from portal.models.device_code import DeviceCode
+from portal.models.token import TokenFamily
+
+
+class Consent(Record):
+    """The scopes that a person allowed an application, remembered for the next time."""
+
+    id = IdField()
+    user_id = BigIntegerField()
+    application_id = BigIntegerField(index=True)
+    scopes = WordsField()
+    granted_at = EpochField(default=now)
+    updated_at = EpochField(default=now)
+
+    class Meta:
+        indexes = ((("user_id", "application_id"), True),)
+
+    @classmethod
+    def of(cls, user_id: int, application_id: int) -> Self | None:
+        return cls.get_or_none(cls.user_id == user_id, cls.application_id == application_id)
+
+    @classmethod
+    def give(cls, user_id: int, application_id: int, granted: list[str], asked: list[str]) -> None:
+        """Remember the decision: `granted` of what was `asked`; earlier answers stay."""
+        with transaction():
+            former = cls.of(user_id, application_id)
+            if former is None:
+                cls.create(user_id=user_id, application_id=application_id, scopes=granted)
+                return
+            kept = [s for s in former.scopes if s not in asked]
+            both = [*kept, *(s for s in granted if s not in kept)]
+            cls.update(scopes=both, updated_at=now()).where(cls.id == former.id).execute()
+
+    @classmethod
+    def withdraw(cls, user_id: int, application_id: int) -> bool:
+        """Forget the consent; everything issued from it is dead. False when there was nothing."""
+        with transaction():
+            gone = (
+                cls.delete()
+                .where(cls.user_id == user_id, cls.application_id == application_id)
+                .execute()
+            )
+            ended = TokenFamily.end_all(
+                "withdrawn",
+                (TokenFamily.user_id == user_id) & (TokenFamily.application_id == application_id),
+            )
+            for table in (AuthorizationCode, DeviceCode):
+                table.spend_all(
+                    (table.user_id == user_id) & (table.application_id == application_id)
+                )
+            return bool(gone or ended)
+
+    @classmethod
+    def forget_scope(cls, name: str) -> None:
+        """Take one scope out of every consent."""
+        for row in cls.select():
+            if name in row.scopes:
+                cls.update(scopes=[s for s in row.scopes if s != name]).where(
+                    cls.id == row.id
+                ).execute()

@@ -1,0 +1,66 @@
+"""Signed-in browsers, as rows: a session that is deleted here is dead everywhere."""
+
+from typing import Self
+
+from peewee import BigIntegerField, BlobField, TextField
+
+from portal.clock import now
+from portal.credentials import hash_secret, make_secret
+from portal.models.base import EpochField, IdField, Record
+
+SESSION_SECONDS = 14 * 24 * 60 * 60
+IDLE_SECONDS = 24 * 60 * 60
+SEEN_SECONDS = 60
+
+
+class Session(Record):
+    """One signed-in browser. The cookie holds the secret, the row its hash."""
+
+    id = IdField()
+    hash = BlobField(unique=True)
+    user_id = BigIntegerField(index=True)
+    auth_time = EpochField(default=now)
+    created_at = EpochField(default=now)
+    last_seen_at = EpochField(default=now)
+    expires_at = EpochField()
+    address = TextField(default="")
+    user_agent = TextField(default="")
+
+    @classmethod
+    def start(cls, user_id: int, address: str, user_agent: str) -> tuple[Self, str]:
+        """A new session; returns the row and the secret for the cookie, which leaves once."""
+        secret = make_secret()
+        row = cls.create(
+            hash=hash_secret(secret),
+            user_id=user_id,
+            expires_at=now() + SESSION_SECONDS,
+            address=address[:64],
+            user_agent=user_agent[:256],
+        )
+        return row, secret
+
+    @property
+    def is_expired(self) -> bool:
+        return now() >= min(self.expires_at, self.last_seen_at + IDLE_SECONDS)
+
+    def see(self) -> None:
+        """Note that the session was used; at most once a minute."""
+        if now() - self.last_seen_at >= SEEN_SECONDS:
+            self.last_seen_at = now()
+            Session.update(last_seen_at=now()).where(Session.id == self.id).execute()
+
+    @classmethod
+    def of(cls, user_id: int) -> list[Self]:
+        """A person's live sessions, the newest first."""
+        rows = cls.select().where(cls.user_id == user_id).order_by(cls.last_seen_at.desc())
+        return [row for row in rows if not row.is_expired]
+
+    @classmethod
+    def end(cls, user_id: int, session_id: int | None = None, keep: int | None = None) -> int:
+        """End one session of a person, or all of them (but `keep`); returns how many."""
+        which = cls.user_id == user_id
+        if session_id is not None:
+            which &= cls.id == session_id
+        if keep is not None:
+            which &= cls.id != keep
+        return cls.delete().where(which).execute()

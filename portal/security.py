@@ -1,0 +1,165 @@
+"""What protects every page: headers, CSRF, who is signed in, and who may enter."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+from urllib.parse import urlencode, urlsplit
+
+from flask import Flask, Response, abort, current_app, g, make_response, redirect, request
+from flask.sessions import SecureCookieSessionInterface, SessionMixin
+from flask.wrappers import Request
+from flask_login import LoginManager, current_user
+from flask_wtf.csrf import CSRFProtect
+from werkzeug.wrappers import Response as BaseResponse
+
+from portal import htmx
+from portal.models import User
+from portal.settings import Settings
+
+P = ParamSpec("P")
+
+csrf = CSRFProtect()
+
+#: Machines call these; they have no cookies, and no session is opened for them.
+MACHINE_PATHS = (
+    "/oauth/token",
+    "/oauth/introspect",
+    "/oauth/revoke",
+    "/oauth/device_authorization",
+    "/oauth/jwks",
+    "/.well-known/",
+    "/healthz",
+    "/readyz",
+    "/static/",
+    "/assets/",
+)
+MAX_BODY_BYTES = 256 * 1024
+MAX_FORM_PARTS = 1000
+
+
+class PageSessions(SecureCookieSessionInterface):
+    """Flask's signed cookie for pages, nothing for machines."""
+
+    def open_session(self, app: Flask, request: Request) -> SessionMixin | None:  # type: ignore[override]
+        if request.path.startswith(MACHINE_PATHS):
+            return self.make_null_session(app)
+        return super().open_session(app, request)
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Wire sessions, sign-in, CSRF and response headers."""
+    app.config.update(
+        SECRET_KEY=settings.secret_key,
+        SESSION_COOKIE_NAME="portal_session",
+        SESSION_COOKIE_SECURE=settings.is_https,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
+        MAX_FORM_MEMORY_SIZE=MAX_BODY_BYTES,
+        MAX_FORM_PARTS=MAX_FORM_PARTS,
+        WTF_CSRF_TIME_LIMIT=None,  # bound to the session, which ends by itself
+        # Referer is not sent with our Referrer-Policy; the token does the work.
+        WTF_CSRF_SSL_STRICT=False,
+    )
+    app.session_interface = PageSessions()
+    csrf.init_app(app)
+    login = LoginManager(app)
+    login.session_protection = None
+    login.user_loader(User.signed_in_with)
+    app.after_request(_add_headers)
+
+
+def see_other(address: str) -> BaseResponse:
+    """Redirect after a POST: 303, so that no browser posts again (RFC 9700 §4.12)."""
+    return redirect(address, 303)
+
+
+def safe_next(target: str | None, default: str = "/") -> str:
+    """`target` when it is a path on this portal, else `default`."""
+    if not target or not target.startswith("/") or target.startswith(("//", "/\\")):
+        return default
+    if any(ord(c) < 0x20 or c == "\\" for c in target):
+        return default
+    parts = urlsplit(target)
+    return default if parts.scheme or parts.netloc else target
+
+
+def sign_in_first(**extra: str) -> BaseResponse:
+    """Send the person to the sign-in page and back here; htmx leaves the whole page."""
+    here = request.full_path if request.query_string else request.path
+    if request.method not in ("GET", "HEAD"):
+        here = urlsplit(request.referrer or "").path or "/"
+    address = "/login?" + urlencode({"next": here, **extra})
+    if htmx.wants_fragment():
+        return htmx.redirect_whole_page(address)
+    return see_other(address)
+
+
+def sign_in_required(view: Callable[P, object]) -> Callable[P, object]:
+    """Only for people who are signed in."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> object:
+        if not current_user.is_authenticated:
+            return sign_in_first()
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+def require_admin() -> BaseResponse | None:
+    """Before every request of the administrators' pages: sign in, or 403."""
+    if not current_user.is_authenticated:
+        return sign_in_first()
+    if not current_user.is_admin:
+        abort(403)
+    return None
+
+
+def may_redirect_anywhere() -> None:
+    """Leave `form-action` out of this page's policy.
+
+    Chromium applies it to the whole redirect chain after a POST, so 'self' would stop the way
+    back to the application on sign-in, consent, device and sign-out pages.
+    """
+    g.form_action = None
+
+
+def no_store(response: Response | str) -> Response:
+    """Keep a page with a secret out of every cache."""
+    made = make_response(response)
+    made.headers["Cache-Control"] = "no-store"
+    return made
+
+
+def _policy() -> str:
+    script = current_app.extensions["portal.htmx"]
+    sources = " ".join(["'self'", *([script.src] if script and "//" in script.src else [])])
+    parts = [
+        "default-src 'none'",
+        f"script-src {sources}",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    ]
+    if g.get("form_action", "'self'"):
+        parts.append("form-action 'self'")
+    return "; ".join(parts)
+
+
+def _add_headers(response: Response) -> Response:
+    headers = response.headers
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    headers.setdefault("Referrer-Policy", "no-referrer")
+    if current_app.config["SESSION_COOKIE_SECURE"]:
+        headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+    if response.mimetype == "text/html":
+        headers.setdefault("Content-Security-Policy", _policy())
+        headers.setdefault("X-Frame-Options", "DENY")
+        headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+        headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
+        # Pages are about one person: a shared cache must not keep them.
+        headers.setdefault("Cache-Control", "no-store")
+    return response

@@ -1,0 +1,167 @@
+"""Every setting: name, type, default and meaning. An unknown name stops the start."""
+
+import difflib
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from urllib.parse import urlsplit
+
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+#: Names that the test suite reads; the server leaves them alone.
+TEST_PREFIX = "PORTAL_TEST_"
+DAY = 24 * 60 * 60
+
+
+class SettingError(Exception):
+    """A setting that cannot be used; the text is one line that says what to change."""
+
+
+def _setting(env: str, default: object, meaning: str, secret: bool = False):  # type: ignore[no-untyped-def]
+    return field(default=default, metadata={"env": env, "meaning": meaning, "secret": secret})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one portal, read once at the start."""
+
+    issuer: str = _setting(
+        "PORTAL_ISSUER", "", "the public base address; http://localhost:$PORT by default"
+    )
+    database_url: str = _setting(
+        "DATABASE_URL", "", "sqlite:///path or postgresql://…; instance/portal.db by default", True
+    )
+    port: int = _setting("PORT", 8000, "the port that the server listens on")
+    secret_key: str = _setting(
+        "PORTAL_SECRET_KEY", "", "signs cookies; made once and kept in instance/ if absent", True
+    )
+    proxy_hops: int = _setting("PORTAL_PROXY_HOPS", 0, "how many reverse proxies to believe")
+    code_seconds: int = _setting("PORTAL_CODE_SECONDS", 60, "how long a code lives")
+    access_token_seconds: int = _setting(
+        "PORTAL_ACCESS_TOKEN_SECONDS", 900, "how long an access token lives"
+    )
+    refresh_token_seconds: int = _setting(
+        "PORTAL_REFRESH_TOKEN_SECONDS", 30 * DAY, "how long an unused refresh token lives"
+    )
+    device_code_seconds: int = _setting(
+        "PORTAL_DEVICE_CODE_SECONDS", 600, "how long a device code lives"
+    )
+    refresh_retry_seconds: int = _setting(
+        "PORTAL_REFRESH_RETRY_SECONDS", 10, "how long a used refresh token gets the same answer"
+    )
+    htmx: str = _setting("PORTAL_HTMX", "cdn", "where pages load htmx from: cdn, local or off")
+    instance: Path = field(default=Path("instance"))
+
+    @property
+    def is_https(self) -> bool:
+        return self.issuer.startswith("https://")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, instance: Path | None = None):  # type: ignore[no-untyped-def]
+        """Read the settings from the environment.
+
+        Raises SettingError, one line that names the setting and what to change.
+        """
+        environ = os.environ if environ is None else environ
+        instance = instance or Path(__file__).parent.parent / "instance"
+        known = {f.metadata["env"]: f for f in fields(cls) if "env" in f.metadata}
+        _refuse_unknown(environ, known)
+        values: dict[str, object] = {"instance": instance}
+        for env, setting in known.items():
+            text = _read(environ, env, setting.metadata["secret"])
+            if text is not None:
+                values[setting.name] = _parse(env, text, setting.type)
+        settings = cls(**values)  # type: ignore[arg-type]
+        return settings.completed()
+
+    def completed(self) -> "Settings":
+        """Fill in what follows from the rest, and check it."""
+        made = Settings(
+            **{
+                **{f.name: getattr(self, f.name) for f in fields(self)},
+                "issuer": _checked_issuer(self.issuer or f"http://localhost:{self.port}"),
+                "database_url": self.database_url or f"sqlite:///{self.instance / 'portal.db'}",
+                "secret_key": self.secret_key or _kept_secret_key(self.instance),
+            }
+        )
+        if made.htmx not in ("cdn", "local", "off"):
+            raise SettingError(f"PORTAL_HTMX must be cdn, local or off, not {made.htmx!r}.")
+        if not made.database_url.startswith(("sqlite:///", "postgresql://", "postgres://")):
+            raise SettingError(
+                "DATABASE_URL must start with sqlite:/// or postgresql://, for example"
+                " sqlite:///instance/portal.db."
+            )
+        if len(made.secret_key) < 32:
+            raise SettingError(
+                "PORTAL_SECRET_KEY must have at least 32 characters; make one with"
+                ' python3 -c "import secrets; print(secrets.token_urlsafe(48))".'
+            )
+        return made
+
+
+def _refuse_unknown(environ: Mapping[str, str], known: Mapping[str, object]) -> None:
+    files = {f"{env}_FILE" for env, f in known.items() if f.metadata["secret"]}  # type: ignore[attr-defined]
+    names = {*known, *files}
+    for name in sorted(environ):
+        if name.startswith("PORTAL_") and not name.startswith(TEST_PREFIX) and name not in names:
+            near = difflib.get_close_matches(name, names, 1, 0.5)
+            hint = f" Did you mean {near[0]}?" if near else " The README lists every setting."
+            raise SettingError(f"There is no setting {name}.{hint}")
+
+
+def _read(environ: Mapping[str, str], env: str, secret: bool) -> str | None:
+    path = environ.get(f"{env}_FILE") if secret else None
+    if path:
+        if env in environ:
+            raise SettingError(f"Set either {env} or {env}_FILE, not both.")
+        try:
+            return Path(path).read_text().strip()
+        except OSError as error:
+            raise SettingError(f"{env}_FILE cannot be read: {error.strerror} ({path}).") from None
+    return environ.get(env, "").strip() or None
+
+
+def _parse(env: str, text: str, kind: object) -> object:
+    if kind is not int:
+        return text
+    least = 0 if env in ("PORTAL_PROXY_HOPS", "PORTAL_REFRESH_RETRY_SECONDS") else 1
+    if not (text.isascii() and text.isdigit()) or int(text) < least:
+        raise SettingError(f"{env} must be a whole number of at least {least}, not {text!r}.")
+    if env == "PORT" and int(text) > 65535:
+        raise SettingError(f"PORT must be between 1 and 65535, not {text!r}.")
+    return int(text)
+
+
+def _checked_issuer(issuer: str) -> str:
+    try:
+        parts = urlsplit(issuer)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if not host or parts.scheme not in ("https", "http") or parts.query or parts.fragment:
+        raise SettingError(
+            f"PORTAL_ISSUER must be an address such as https://login.example.org, not {issuer!r}."
+        )
+    if parts.scheme == "http" and host not in LOOPBACK:
+        raise SettingError(
+            f"PORTAL_ISSUER must start with https:// (http is only for localhost), not {issuer!r}."
+        )
+    if issuer.endswith("/"):
+        raise SettingError(f"PORTAL_ISSUER must not end with a slash: use {issuer.rstrip('/')!r}.")
+    return issuer
+
+
+def _kept_secret_key(instance: Path) -> str:
+    """The key in instance/secret_key; made once (mode 600), also when two starts race."""
+    path = instance / "secret_key"
+    instance.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    with os.fdopen(handle, "w") as file:
+        key = secrets.token_urlsafe(48)
+        file.write(key)
+    return key
