@@ -118,4 +118,5 @@ document.addEventListener("htmx:after:swap", () => {
 });
 
 reveal(document);
-document.querySelector("[data-focus]")?.focus();
+// The error summary has autofocus; this is for browsers that leave it out.
+addEventListener("load", () => { if (document.activeElement === document.body) document.querySelector("[data-focus]")?.focus(); });
