@@ -119,4 +119,6 @@ document.addEventListener("htmx:after:swap", () => {
 
 reveal(document);
 // The error summary has autofocus; this is for browsers that leave it out.
-addEventListener("load", () => { if (document.activeElement === document.body) document.querySelector("[data-focus]")?.focus(); });
+addEventListener("load", () => setTimeout(() => {
+  if (document.activeElement === document.body) document.querySelector("[data-focus]")?.focus();
+}, 100));
