@@ -12,6 +12,28 @@ SESSION_SECONDS = 14 * 24 * 60 * 60
 IDLE_SECONDS = 24 * 60 * 60
 SEEN_SECONDS = 60
 
+#: The word to look for in a User-Agent header and what to call it; the first found counts,
+#: since Edge and Opera also say Chrome, Chrome also says Safari, and Android says Linux.
+BROWSERS = (
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("CriOS/", "Chrome"),
+    ("Safari/", "Safari"),
+    ("curl/", "curl"),
+)
+SYSTEMS = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("Windows", "Windows"),
+    ("CrOS", "ChromeOS"),
+    ("Mac OS X", "macOS"),
+    ("Linux", "Linux"),
+)
+
 
 class Session(Record):
     """One signed-in browser. The cookie holds the secret, the row its hash."""
@@ -35,9 +57,18 @@ class Session(Record):
             user_id=user_id,
             expires_at=now() + SESSION_SECONDS,
             address=address[:64],
-            user_agent=user_agent[:256],
+            user_agent=user_agent[:256].replace("\0", ""),
         )
         return row, secret
+
+    @property
+    def browser(self) -> str:
+        """The browser in words: `Firefox on Linux`, `Unknown browser`."""
+        browser = next((name for word, name in BROWSERS if word in self.user_agent), "")
+        system = next((name for word, name in SYSTEMS if word in self.user_agent), "")
+        if browser and system:
+            return f"{browser} on {system}"
+        return browser or (f"A browser on {system}" if system else "Unknown browser")
 
     @property
     def is_expired(self) -> bool:

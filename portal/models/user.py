@@ -1,5 +1,6 @@
 """People who sign in, and the one-time links that let them set a password."""
 
+import re
 import unicodedata
 from typing import Self
 
@@ -25,12 +26,66 @@ from portal.models.token import TokenFamily
 
 SETUP_SECONDS = 15 * 60
 RESET_SECONDS = 24 * 60 * 60
+SPEND_SECONDS = 15 * 60
 MINIMUM_PASSWORD = 12
+MAXIMUM_PASSWORD = 1000
+MAXIMUM_NAME = 200
+USERNAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,63}")
+#: Only what tells a typing mistake: whether an address works shows when it gets a message.
+EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,189}")
+#: /admin/users/new is the page that adds people.
+RESERVED_USERNAMES = frozenset({"new"})
 
 
 def fold(text: str) -> str:
     """One spelling for all ways to write a name: NFKC, case-folded, trimmed."""
     return unicodedata.normalize("NFKC", text).strip().casefold()
+
+
+def username_problem(username: str) -> str | None:
+    """What to change about a new username; None when it may be used."""
+    if not username:
+        return "Enter a username."
+    if not USERNAME.fullmatch(username):
+        return (
+            "Use letters a to z, digits and . _ @ + - in the username, at most 64, and start"
+            " with a letter, a digit or _."
+        )
+    if fold(username) in RESERVED_USERNAMES:
+        return f"The username {username} is reserved: choose another one."
+    return None
+
+
+def email_problem(email: str) -> str | None:
+    """What to change about an e-mail address; None when it may be used."""
+    if not email:
+        return "Enter an e-mail address."
+    if not EMAIL.fullmatch(email):
+        return "Enter an e-mail address such as sam@example.org."
+    return None
+
+
+def name_problem(name: str) -> str | None:
+    """What to change about a full name; None when it may be used."""
+    if len(name) > MAXIMUM_NAME:
+        return f"Shorten the name to at most {MAXIMUM_NAME} characters."
+    if any(unicodedata.category(c) == "Cc" for c in name):
+        return "Leave tabs, line breaks and other control characters out of the name."
+    return None
+
+
+def password_problem(password: str, *own_names: str) -> str | None:
+    """What to change about a new password; None when it may be used.
+
+    `own_names` are the person's username and e-mail address: what everybody would try first.
+    """
+    if len(password) < MINIMUM_PASSWORD:
+        return f"Use at least {MINIMUM_PASSWORD} characters. A few words in a row are fine."
+    if len(password) > MAXIMUM_PASSWORD:
+        return f"Use at most {MAXIMUM_PASSWORD:,} characters."
+    if fold(password) in {fold(name) for name in own_names}:
+        return "Use something else than your username or e-mail address."
+    return None
 
 
 class User(UserMixin, Record):
@@ -82,7 +137,15 @@ class User(UserMixin, Record):
     def named(cls, text: str) -> Self | None:
         """The person with this username or e-mail address, in any spelling."""
         key = fold(text)
+        if "\0" in key:  # PostgreSQL cannot even look for it
+            return None
         return cls.get_or_none((cls.username_key == key) | (cls.email_key == key))
+
+    @classmethod
+    def with_username(cls, username: str) -> Self | None:
+        """The person with this username, in any spelling; an e-mail address finds nobody."""
+        key = fold(username)
+        return None if "\0" in key else cls.get_or_none(cls.username_key == key)
 
     @classmethod
     def signed_in_with(cls, cookie: str) -> Self | None:
@@ -124,9 +187,12 @@ class User(UserMixin, Record):
         return (words[0][0] + (words[-1][0] if len(words) > 1 else words[0][1:2])).upper()
 
     def password_fits(self, password: str) -> bool:
-        """Whether this is the password; moves an old hash to today's parameters."""
+        """Whether this is the password; moves an old hash to today's parameters.
+
+        Takes the same time when there is no password yet.
+        """
         stored = self.password_hash
-        if stored is None or not password_matches(password, stored):
+        if not password_matches(password, stored) or stored is None:
             return False
         if password_needs_rehash(stored):
             User.update(password_hash=hash_password(password)).where(User.id == self.id).execute()
@@ -137,6 +203,11 @@ class User(UserMixin, Record):
         with transaction():
             User.update(password_hash=hash_password(password)).where(User.id == self.id).execute()
             OneTimeLink.delete().where(OneTimeLink.user_id == self.id).execute()
+
+    def set_admin(self, is_admin: bool) -> None:
+        """Give or take the administrators' pages, from the next request on."""
+        with transaction():
+            User.update(is_admin=is_admin).where(User.id == self.id).execute()
 
     def disable(self) -> None:
         """Stop this person: no sign-in, and everything issued from them is dead."""
@@ -165,19 +236,30 @@ class User(UserMixin, Record):
                 application.change(owner=heir)
             self._end_everything()
             Consent.delete().where(Consent.user_id == self.id).execute()
-            OneTimeLink.delete().where(OneTimeLink.user_id == self.id).execute()
             self.delete_instance()
 
     def _end_everything(self) -> None:
         Session.delete().where(Session.user_id == self.id).execute()
+        OneTimeLink.delete().where(OneTimeLink.user_id == self.id).execute()
         TokenFamily.end_all("user", TokenFamily.user_id == self.id)
-        AuthorizationCode.spend_all(AuthorizationCode.user_id == self.id)
-        DeviceCode.spend_all(DeviceCode.user_id == self.id)
+        AuthorizationCode.withdraw_all(AuthorizationCode.user_id == self.id)
+        DeviceCode.withdraw_all(DeviceCode.user_id == self.id)
 
     @classmethod
     def administrators(cls) -> int:
         """How many administrators can sign in."""
         return cls.select().where(cls.is_admin, cls.disabled_at.is_null()).count()
+
+    def is_last_administrator(self) -> bool:
+        """Whether nobody else could administer the portal without this person.
+
+        Ask inside the transaction that takes the right away: it locks the administrators'
+        rows, so that two of them cannot remove each other at the same moment.
+        """
+        User.update(is_admin=True).where(User.is_admin).execute()
+        others = User.select().where(User.is_admin, User.disabled_at.is_null(), User.id != self.id)
+        me = User.get_or_none(User.id == self.id)
+        return bool(me and me.is_admin and me.is_active and not others.exists())
 
 
 class OneTimeLink(Record):
@@ -209,6 +291,19 @@ class OneTimeLink(Record):
     def find(cls, secret: str) -> Self | None:
         """The link, when it still works."""
         return cls.get_or_none(cls.hash == hash_secret(secret), cls.expires_at > now())
+
+    def exchange(self) -> str | None:
+        """Use the link up for a secret that lives a quarter of an hour; None when too late.
+
+        The browser that used the link keeps the new secret while the person fills in the form.
+        """
+        secret = make_secret()
+        swapped = (
+            OneTimeLink.update(hash=hash_secret(secret), expires_at=now() + SPEND_SECONDS)
+            .where(OneTimeLink.hash == self.hash, OneTimeLink.expires_at > now())
+            .execute()
+        )
+        return secret if swapped == 1 else None
 
     def spend(self) -> bool:
         """Use the link up; False when somebody was faster."""
