@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from flask import Flask, Response, abort, current_app, g, make_response, redirect, request
@@ -17,6 +17,7 @@ from portal.models import User
 from portal.settings import Settings
 
 P = ParamSpec("P")
+R = TypeVar("R")
 
 csrf = CSRFProtect()
 
@@ -95,11 +96,11 @@ def sign_in_first(**extra: str) -> BaseResponse:
     return see_other(address)
 
 
-def sign_in_required(view: Callable[P, object]) -> Callable[P, object]:
+def sign_in_required(view: Callable[P, R]) -> Callable[P, R | BaseResponse]:
     """Only for people who are signed in."""
 
     @wraps(view)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> object:
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R | BaseResponse:
         if not current_user.is_authenticated:
             return sign_in_first()
         return view(*args, **kwargs)

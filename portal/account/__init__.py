@@ -7,3 +7,16 @@ blueprint = Blueprint("account", __name__)
 
 def init_app(app: Flask) -> None:
     app.register_blueprint(blueprint)
+
+
+# Each module adds its routes to the blueprint.
+from portal.account import (  # noqa: E402, F401
+    applications,
+    connections,
+    login,
+    logout,
+    password,
+    reset,
+    sessions,
+    setup,
+)

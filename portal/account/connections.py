@@ -1,0 +1,36 @@
+"""The applications that may act for a person: see them, remove one."""
+
+from flask import abort, flash
+from flask_login import current_user
+from werkzeug.wrappers import Response
+
+from portal.account import blueprint
+from portal.htmx import render
+from portal.models import Application, Consent, Scope
+from portal.models.connection import Connection
+from portal.security import see_other, sign_in_required
+
+
+@blueprint.get("/account/connections")
+@sign_in_required
+def list_connections() -> Response:
+    """What each application may do, since when, and when it was last used."""
+    return render(
+        "account/connections.html",
+        connections=Connection.of(current_user.id),
+        catalogue=Scope.catalogue(),
+    )
+
+
+@blueprint.post("/account/connections/<client_id>/remove")
+@sign_in_required
+def remove_connection(client_id: str) -> Response:
+    """Take an application's access away; everything issued to it is dead at the next request."""
+    application = Application.with_client_id(client_id) if "\0" not in client_id else None
+    if application is None:
+        abort(404)
+    if Consent.withdraw(current_user.id, application.id):
+        flash(f"{application.name} can no longer use your account.", "success")
+    else:
+        flash(f"{application.name} had no access to your account any more.", "info")
+    return see_other("/account/connections")

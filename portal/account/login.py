@@ -1,0 +1,106 @@
+"""Sign in: the page, the start page, and the one way a session begins."""
+
+from urllib.parse import parse_qs, urlsplit
+
+import flask_login
+from flask import redirect, request, session
+from flask_login import current_user
+from werkzeug.wrappers import Response
+
+from portal.account import blueprint
+from portal.credentials import password_matches
+from portal.htmx import render
+from portal.models import Application, Session, Throttle, User
+from portal.models.user import fold
+from portal.security import may_redirect_anywhere, safe_next, see_other
+
+#: One text for every cause, so that nobody learns which names exist.
+WRONG = "The username or password is wrong."
+THROTTLED = "Too many wrong passwords for this account. Wait a minute, then try again."
+INCOMPLETE = "Enter your username and your password."
+
+PURPOSE = "password"
+AUTHORIZE = "/oauth/authorize"
+
+
+@blueprint.get("/")
+def start() -> Response:
+    """Send everybody to the page they most likely want."""
+    return redirect(start_page())
+
+
+@blueprint.get("/login")
+def show_login() -> Response:
+    """The sign-in form; `reauth=1` shows it to people who are signed in, too."""
+    may_redirect_anywhere()
+    if current_user.is_authenticated and request.args.get("reauth") != "1":
+        return redirect(safe_next(request.args.get("next"), start_page()))
+    return _page(200)
+
+
+@blueprint.post("/login")
+def log_in() -> Response:
+    """Check name and password, start a session and go on to `next`."""
+    may_redirect_anywhere()
+    typed, password = request.form.get("username", ""), request.form.get("password", "")
+    if not fold(typed) or not password:
+        return _page(422, INCOMPLETE)
+    user = User.named(typed)
+    subject = str(user.id) if user else fold(typed)
+    wait = Throttle.spend(PURPOSE, subject)
+    if wait:
+        return _page(429, THROTTLED, wait)
+    if not _may_enter(user, password) or user is None:
+        return _page(422, WRONG)
+    Throttle.forgive(PURPOSE, subject)
+    sign_in(user)
+    return see_other(safe_next(request.values.get("next"), start_page()))
+
+
+def _may_enter(user: User | None, password: str) -> bool:
+    """Whether this is the person; always takes one password check's time."""
+    if user is None or not user.is_active:
+        return password_matches(password, None)
+    return user.password_fits(password)
+
+
+def sign_in(user: User) -> None:
+    """Start a session in this browser; whatever its cookie held before is gone (no fixation)."""
+    if current_user.is_authenticated:
+        Session.end(current_user.id, current_user.session.id)
+    session.clear()
+    user.start_session(request.remote_addr or "", request.user_agent.string)
+    flask_login.login_user(user)
+
+
+def start_page() -> str:
+    if not current_user.is_authenticated:
+        return "/login"
+    return "/admin/applications" if current_user.is_admin else "/account/connections"
+
+
+def _page(status: int, error: str = "", wait: int = 0) -> Response:
+    target = safe_next(request.values.get("next"), "")
+    response = render(
+        "account/login.html",
+        status=status,
+        error=error,
+        errors=bool(error),
+        username=request.form.get("username", ""),
+        next=target,
+        continue_to=_application_behind(target),
+        no_administrator=not error and not User.administrators(),
+    )
+    if wait:
+        response.headers["Retry-After"] = str(wait)
+    return response
+
+
+def _application_behind(target: str) -> Application | None:
+    """The application that `target`, an authorisation request, leads to."""
+    parts = urlsplit(target)
+    if parts.path != AUTHORIZE:
+        return None
+    client_id = parse_qs(parts.query).get("client_id", [""])[0]
+    # PostgreSQL cannot even look for a NUL.
+    return Application.with_client_id(client_id) if "\0" not in client_id else None

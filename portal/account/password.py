@@ -1,0 +1,65 @@
+"""Change one's own password."""
+
+from flask import flash
+from flask_login import current_user
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
+from wtforms import Field, PasswordField
+from wtforms.validators import ValidationError
+
+from portal.account import blueprint
+from portal.account.login import PURPOSE, THROTTLED
+from portal.database import transaction
+from portal.htmx import render
+from portal.models import Session, Throttle, User
+from portal.models.user import password_problem
+from portal.security import see_other, sign_in_required
+
+
+class PasswordForm(FlaskForm):
+    """The password as it is, and as it shall be."""
+
+    current_password = PasswordField("Current password")
+    new_password = PasswordField("New password")
+
+    def validate_current_password(self, field: Field) -> None:
+        if not field.data:
+            raise ValidationError("Enter your current password.")
+
+    def validate_new_password(self, field: Field) -> None:
+        problem = password_problem(field.data or "", current_user.username, current_user.email)
+        if problem:
+            raise ValidationError(problem)
+
+
+@blueprint.route("/account/password", methods=["GET", "POST"])
+@sign_in_required
+def change_password() -> Response:
+    """Change the password; the person's other sessions end."""
+    form = PasswordForm()
+    if not form.validate_on_submit():
+        return _page(form, 422 if form.errors else 200)
+    subject = str(current_user.id)
+    wait = Throttle.spend(PURPOSE, subject)
+    if wait:
+        form.form_errors.append(THROTTLED)
+        response = _page(form, 429)
+        response.headers["Retry-After"] = str(wait)
+        return response
+    if not current_user.password_fits(form.current_password.data):
+        form.current_password.errors = ["The current password is wrong."]
+        return _page(form, 422)
+    Throttle.forgive(PURPOSE, subject)
+    _change(current_user, form.new_password.data)
+    flash("Your password is changed. Your other browsers are signed out.", "success")
+    return see_other("/account/password")
+
+
+def _change(user: User, password: str) -> None:
+    with transaction():
+        user.set_password(password)
+        Session.end(user.id, keep=user.session.id)
+
+
+def _page(form: PasswordForm, status: int) -> Response:
+    return render("account/password.html", status=status, form=form, errors=status != 200)
