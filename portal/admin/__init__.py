@@ -10,3 +10,7 @@ blueprint.before_request(require_admin)
 
 def init_app(app: Flask) -> None:
     app.register_blueprint(blueprint)
+
+
+# Each module adds its routes to the blueprint.
+from portal.admin import users  # noqa: E402, F401

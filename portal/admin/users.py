@@ -1,0 +1,266 @@
+"""Admin > People: who may sign in, who administers, and how a password is set.
+
+An administrator never knows a password: a one-time link, shown once, lets the person choose it.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from flask import abort, current_app, flash, request, url_for
+from flask_login import current_user
+from peewee import IntegrityError
+from werkzeug.wrappers import Response
+
+from portal.admin import blueprint
+from portal.admin.user_form import DeleteForm, PersonForm
+from portal.database import transaction
+from portal.htmx import render
+from portal.models import Application, OneTimeLink, Session, User
+from portal.models.connection import Connection
+from portal.models.user import fold
+from portal.security import no_store, see_other
+from portal.text import plural
+
+PAGE_SIZE = 50
+LAST_ADMINISTRATOR = (
+    "You are the last administrator. Make somebody else an administrator first, so that the"
+    " portal is never without one."
+)
+CHIPS = (("", "All"), ("administrators", "Administrators"), ("disabled", "Disabled"))
+
+
+# The list
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One filter of the list."""
+
+    key: str
+    label: str
+    count: int
+    url: str
+    current: bool
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of the list, and the way to the next ones."""
+
+    rows: list[User]
+    first: int
+    last: int
+    total: int
+    previous_url: str | None
+    next_url: str | None
+
+
+@blueprint.get("/users")
+def list_users() -> Response:
+    """People by username: searched, filtered, fifty a page."""
+    query, chip = request.args.get("q", "").strip(), request.args.get("chip", "")
+    return render(
+        "admin/users/index.html",
+        "admin/users/_table.html",
+        query=query,
+        chip=chip,
+        chips=_chips(query, chip),
+        page=_page(query, chip),
+    )
+
+
+def _chips(query: str, chip: str) -> list[Chip]:
+    return [
+        Chip(key, label, _matching(query, key).count(), _address(query, key), key == chip)
+        for key, label in CHIPS
+    ]
+
+
+def _page(query: str, chip: str) -> Page:
+    found = _matching(query, chip)
+    total = found.count()
+    asked = request.args.get("page", "1")
+    # A number beyond the end shows the last page.
+    number = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 9 else 1
+    number = max(1, min(number, -(-total // PAGE_SIZE)))
+    first = (number - 1) * PAGE_SIZE
+    rows = list(found.order_by(User.username_key).limit(PAGE_SIZE).offset(first))
+    before = _address(query, chip, number - 1) if number > 1 else None
+    after = _address(query, chip, number + 1) if first + len(rows) < total else None
+    return Page(rows, first + 1, first + len(rows), total, before, after)
+
+
+def _matching(query: str, chip: str):  # type: ignore[no-untyped-def]
+    people = User.select()
+    if query:
+        query = query.replace("\0", "�")  # PostgreSQL cannot even look for a NUL
+        key = fold(query)
+        people = people.where(
+            User.username_key.contains(key)
+            | User.email_key.contains(key)
+            | User.name.contains(query)
+        )
+    if chip == "administrators":
+        people = people.where(User.is_admin)
+    elif chip == "disabled":
+        people = people.where(User.disabled_at.is_null(False))
+    return people
+
+
+def _address(query: str, chip: str, page: int = 1) -> str:
+    parts = {"q": query, "chip": chip, "page": page if page > 1 else ""}
+    text = urlencode({name: value for name, value in parts.items() if value})
+    return url_for("admin.list_users") + (f"?{text}" if text else "")
+
+
+# Add a person
+
+
+@blueprint.route("/users/new", methods=["GET", "POST"])
+def add_user() -> Response:
+    """Add a person; the answer shows, once, the link with which they set their password."""
+    form = PersonForm()
+    if not form.validate_on_submit():
+        return _form_page(form)
+    try:
+        user = User.register(
+            form.username.data,
+            form.email.data,
+            name=form.name.data,
+            is_admin=form.is_admin.data,
+        )
+    except IntegrityError:  # taken since the form was checked
+        form.form_errors.append("This username or e-mail address was taken just now.")
+        return _form_page(form)
+    return _page_of(user, link=_new_link(user), status=201)
+
+
+def _form_page(form: PersonForm) -> Response:
+    errors = bool(form.errors)
+    return render("admin/users/new.html", status=422 if errors else 200, form=form, errors=errors)
+
+
+# One person
+
+
+@blueprint.get("/users/<username>")
+def show_user(username: str) -> Response:
+    """One person: what they own, and what can be done."""
+    return _page_of(_user_or_404(username))
+
+
+@blueprint.post("/users/<username>/reset-password")
+def reset_user_password(username: str) -> Response:
+    """Make a link to set a new password and show it, once; former links stop working."""
+    user = _user_or_404(username)
+    if not user.is_active:
+        flash(f"{user.display_name} is disabled. Enable them first.", "error")
+        return _back_to(user)
+    return _page_of(user, link=_new_link(user))
+
+
+@blueprint.post("/users/<username>/disable")
+def disable_user(username: str) -> Response:
+    """Stop a person: no sign-in, and everything issued from them is dead."""
+    user = _user_or_404(username)
+    with transaction():
+        if user.is_last_administrator():
+            return _refuse_last(user)
+        user.disable()
+    flash(f"{user.display_name} is disabled and signed out everywhere.", "success")
+    return _back_to(user)
+
+
+@blueprint.post("/users/<username>/enable")
+def enable_user(username: str) -> Response:
+    """Let a person sign in again; what was ended stays ended."""
+    user = _user_or_404(username)
+    user.enable()
+    flash(f"{user.display_name} may sign in again.", "success")
+    return _back_to(user)
+
+
+@blueprint.post("/users/<username>/make-admin")
+def make_user_admin(username: str) -> Response:
+    """Let a person administer the portal."""
+    user = _user_or_404(username)
+    user.set_admin(True)
+    flash(f"{user.display_name} is an administrator now.", "success")
+    return _back_to(user)
+
+
+@blueprint.post("/users/<username>/remove-admin")
+def remove_user_admin(username: str) -> Response:
+    """Make an administrator an ordinary person, from the next request on."""
+    user = _user_or_404(username)
+    with transaction():
+        if user.is_last_administrator():
+            return _refuse_last(user)
+        user.set_admin(False)
+    flash(f"{user.display_name} is no administrator any more.", "success")
+    return _back_to(user)
+
+
+# Delete
+
+
+@blueprint.route("/users/<username>/delete", methods=["GET", "POST"])
+def delete_user(username: str) -> Response:
+    """Delete a person after their username was typed; an heir gets their applications."""
+    user = _user_or_404(username)
+    owned = user.applications.count()
+    form = DeleteForm(user, owned)
+    if not form.validate_on_submit():
+        errors = bool(form.errors)
+        return render(
+            "admin/users/delete.html",
+            status=422 if errors else 200,
+            form=form,
+            user=user,
+            owned=owned,
+            errors=errors,
+        )
+    with transaction():
+        if user.is_last_administrator():
+            return _refuse_last(user)
+        user.remove(form.new_owner)
+    heir = form.new_owner
+    passed = f" {heir.display_name} owns their {plural(owned, 'application')} now." if heir else ""
+    flash(f"{user.display_name} is deleted.{passed}", "success")
+    return see_other(url_for("admin.list_users"))
+
+
+# What they share
+
+
+def _user_or_404(username: str) -> User:
+    return User.with_username(username) or abort(404)
+
+
+def _page_of(user: User, link: str | None = None, status: int = 200) -> Response:
+    response = render(
+        "admin/users/show.html",
+        status=status,
+        user=user,
+        link=link,
+        is_me=user.id == current_user.id,
+        applications=list(user.applications.order_by(Application.name_key).limit(PAGE_SIZE)),
+        sessions=len(Session.of(user.id)),
+        connections=len(Connection.of(user.id)),
+    )
+    return no_store(response)
+
+
+def _new_link(user: User) -> str:
+    """A fresh address with which this person sets a password; only this answer shows it."""
+    issuer: str = current_app.extensions["portal.settings"].issuer
+    return f"{issuer}/reset/{OneTimeLink.make(user)}"
+
+
+def _refuse_last(user: User) -> Response:
+    flash(LAST_ADMINISTRATOR, "error")
+    return _back_to(user)
+
+
+def _back_to(user: User) -> Response:
+    return see_other(url_for("admin.show_user", username=user.username))
