@@ -1,0 +1,23 @@
+"""Commands: `flask --app wsgi …`. Each one calls the models; each takes `--json`."""
+
+from flask import Flask
+
+from portal.cli import applications, data, demo, scopes, server, users
+
+COMMANDS = (
+    server.serve,
+    data.db,
+    data.assets,
+    data.cleanup,
+    users.user,
+    users.setup_link,
+    applications.application,
+    scopes.scope,
+    demo.demo,
+)
+
+
+def init_app(app: Flask) -> None:
+    """Register the commands."""
+    for command in COMMANDS:
+        app.cli.add_command(command)

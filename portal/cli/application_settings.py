@@ -1,0 +1,101 @@
+"""An application's settings as the commands read, check, change and show them."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import click
+
+from portal.cli.command import BadInput, note
+from portal.models import Application, Scope
+from portal.models.application import DEVICE_CODE, GRANTS
+from portal.oauth.application_rules import NEW, problems, warnings
+from portal.text import iso
+
+GRANT_NAMES = {"device_code": DEVICE_CODE, **{grant: grant for grant in GRANTS}}
+
+
+def settings_options(function: Callable) -> Callable:
+    """The options of `create` and `update`."""
+    options = (
+        click.option("--grant", "grants", multiple=True, help=f"{', '.join(GRANT_NAMES)}; repeat."),
+        click.option("--redirect-uri", "redirect_uris", multiple=True, help="Repeat for more."),
+        click.option("--post-logout-redirect-uri", "post_logout_redirect_uris", multiple=True),
+        click.option("--scope", "scopes", multiple=True, help='"openid email"; may be repeated.'),
+        click.option("--confidential/--public", default=None, help="Can it keep a secret?"),
+        click.option("--trusted/--untrusted", default=None, help="Skip the consent page."),
+        click.option("--trust-reason", help="Why it is trusted, for a later review."),
+        click.option("--pkce/--no-pkce", "require_pkce", default=None, help="On by default."),
+        click.option("--resource-server/--no-resource-server", default=None),
+        click.option("--token-format", type=click.Choice(["opaque", "jwt"])),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def find(client_id: str) -> Application:
+    """The application with this client ID; BadInput when there is none."""
+    row = None if "\0" in client_id else Application.with_client_id(client_id)
+    if row is None:
+        raise BadInput(
+            f"There is no application {client_id!r}: application list shows the client IDs."
+        )
+    return row
+
+
+def as_dict(row: Application) -> dict[str, object]:
+    """An application as JSON shows it."""
+    return {
+        "client_id": row.client_id,
+        "owner": row.owner.username,
+        **as_settings(row),
+        "enabled": row.is_enabled,
+        "created_at": iso(row.created_at),
+        "updated_at": iso(row.updated_at),
+        "last_used_at": iso(row.last_used_at) if row.last_used_at else None,
+    }
+
+
+def read_options(options: dict[str, Any]) -> dict[str, Any]:
+    """The settings that the command line names; an empty list option stays as it is."""
+    settings = {key: value for key, value in options.items() if value not in (None, ())}
+    for name in ("redirect_uris", "post_logout_redirect_uris"):
+        if name in settings:
+            settings[name] = [uri for uri in dict.fromkeys(settings[name]) if uri]
+    if "scopes" in settings:
+        settings["scopes"] = list(dict.fromkeys(" ".join(settings["scopes"]).split()))
+    if "grants" in settings:
+        settings["grants"] = read_grants(settings["grants"])
+    return settings
+
+
+def read_grants(names: Iterable[str]) -> list[str]:
+    """Grants by their short or full names, in the model's order."""
+    wanted = set()
+    for name in names:
+        if name not in GRANT_NAMES:
+            raise BadInput(f"There is no grant {name!r}: use {', '.join(GRANT_NAMES)}.")
+        wanted.add(GRANT_NAMES[name])
+    return [grant for grant in GRANTS if grant in wanted]
+
+
+def check(settings: dict[str, Any]) -> None:
+    found = problems(settings, {row.name for row in Scope.select(Scope.name)})
+    if found:
+        more = f" ({len(found) - 1} more)" if len(found) > 1 else ""
+        raise BadInput(f"{found[0].sentence}{more}")
+    for sentence in warnings(settings):
+        note(f"Warning: {sentence}")
+
+
+def change(row: Application, settings: dict[str, Any]) -> str | None:
+    """Change an application; returns a secret when it needs its first one."""
+    row.change(**settings)
+    if row.confidential and not row.live_secrets:
+        return row.add_secret()
+    return None
+
+
+def as_settings(row: Application) -> dict[str, Any]:
+    """An application's settings, as `Application.change` takes them."""
+    return {name: getattr(row, name) for name in NEW}

@@ -1,0 +1,205 @@
+"""`application …`: applications from the command line, by the rules of the form."""
+
+from typing import Any
+
+import click
+
+from portal.cli.application_file import export, import_file
+from portal.cli.application_settings import (
+    as_dict,
+    as_settings,
+    change,
+    check,
+    find,
+    read_options,
+    settings_options,
+)
+from portal.cli.command import BadInput, Group, command, print_facts, print_json, print_table
+from portal.cli.users import person_named
+from portal.database import transaction
+from portal.models import Application, ApplicationSecret, User
+from portal.text import ago, date, iso
+
+DAY = 24 * 60 * 60
+
+application = Group("application", help="Applications that ask this portal for tokens.")
+application.add_command(export)
+application.add_command(import_file)
+
+
+@command("create", application)
+@click.option("--name", required=True, help="What people see.")
+@click.option("--owner", required=True, help="Username or e-mail address.")
+@settings_options
+def create(name: str, owner: str, as_json: bool, **given: Any) -> None:
+    """Add an application; its secret is printed once."""
+    settings = {"name": name, **read_options(given)}
+    settings.setdefault("grants", [])
+    with transaction():
+        person = person_named(owner)
+        check(settings)
+        made, secret = Application.register(owner=person, **settings)
+    _print_with_secret(made, secret, f"{made.name} is ready.", as_json)
+
+
+@command("list", application)
+def list_applications(as_json: bool) -> None:
+    """Every application, by name."""
+    query = Application.select(Application, User).join(User)
+    rows = list(query.order_by(Application.name_key, Application.id))
+    if as_json:
+        print_json([as_dict(row) for row in rows])
+    else:
+        print_table(
+            ("Client ID", "Name", "Owner", "Flows", "Kind", "State", "Last used"),
+            [
+                (
+                    row.client_id,
+                    row.name,
+                    row.owner.username,
+                    ", ".join(row.flow_names),
+                    "Confidential" if row.confidential else "Public",
+                    "" if row.is_enabled else "Disabled",
+                    ago(row.last_used_at),
+                )
+                for row in rows
+            ],
+        )
+
+
+@command("show", application)
+@click.argument("client_id", metavar="ID")
+def show(client_id: str, as_json: bool) -> None:
+    """One application; of its secrets only how they begin."""
+    row = find(client_id)
+    if as_json:
+        print_json({**as_dict(row), "secrets": [_secret_as_dict(s) for s in _secrets(row)]})
+    else:
+        secrets = [(f"secret {s.prefix}…", _secret_state(s)) for s in row.live_secrets]
+        print_facts(row.name, [*_facts(row), *secrets])
+
+
+@command("update", application)
+@click.argument("client_id", metavar="ID")
+@click.option("--name")
+@click.option("--owner", help="Username or e-mail address.")
+@settings_options
+def update(
+    client_id: str, name: str | None, owner: str | None, as_json: bool, **given: Any
+) -> None:
+    """Change the settings that are given; a list replaces the former list ("" empties it)."""
+    with transaction():
+        row = find(client_id)
+        settings = read_options(given)
+        if name is not None:
+            settings["name"] = name
+        check({**as_settings(row), **settings})
+        if owner is not None:
+            settings["owner"] = person_named(owner)
+        if not settings:
+            raise BadInput("Say what to change, for example --name: see --help.")
+        secret = change(row, settings)
+    _print_with_secret(find(client_id), secret, f"{row.name} is changed.", as_json)
+
+
+@command("rotate-secret", application)
+@click.argument("client_id", metavar="ID")
+@click.option(
+    "--keep-days",
+    type=click.IntRange(0, 365),
+    default=0,
+    help="How long the old secret keeps working; 0 (default) stops it at once.",
+)
+def rotate_secret(client_id: str, keep_days: int, as_json: bool) -> None:
+    """A new secret, printed once; it works at once."""
+    row = find(client_id)
+    if not row.confidential:
+        raise BadInput(f"{row.name} is public and has no secret: update it with --confidential.")
+    secret = row.rotate_secret(keep_days * DAY)
+    _print_with_secret(row, secret, f"{row.name} has a new secret.", as_json)
+
+
+@command("disable", application)
+@click.argument("client_id", metavar="ID")
+def disable(client_id: str, as_json: bool) -> None:
+    """Refuse every request; everything issued is dead at once and stays dead."""
+    row = find(client_id)
+    row.disable()
+    _done(row, f"{row.name} is disabled.", as_json)
+
+
+@command("enable", application)
+@click.argument("client_id", metavar="ID")
+def enable(client_id: str, as_json: bool) -> None:
+    """Serve it again; what was issued before stays dead."""
+    row = find(client_id)
+    row.enable()
+    _done(row, f"{row.name} is enabled.", as_json)
+
+
+@command("delete", application)
+@click.argument("client_id", metavar="ID")
+def delete(client_id: str, as_json: bool) -> None:
+    """Delete an application and everything issued to it."""
+    row = find(client_id)
+    row.remove()
+    if as_json:
+        print_json({"client_id": row.client_id, "deleted": True})
+    else:
+        click.echo(f"{row.name} is deleted.")
+
+
+def _print_with_secret(row: Application, secret: str | None, sentence: str, as_json: bool) -> None:
+    if as_json:
+        print_json({**as_dict(row), "client_secret": secret})
+    else:
+        facts: list[tuple[str, object]] = [("Client ID", row.client_id)]
+        if secret:
+            facts.append(("Client secret", f"{secret}   (shown only now)"))
+        print_facts(sentence, facts)
+
+
+def _done(row: Application, sentence: str, as_json: bool) -> None:
+    if as_json:
+        print_json(as_dict(find(row.client_id)))
+    else:
+        click.echo(sentence)
+
+
+def _facts(row: Application) -> list[tuple[str, object]]:
+    yes_no = {True: "yes", False: "no"}
+    return [
+        ("client ID", row.client_id),
+        ("owner", row.owner.username),
+        ("flows", ", ".join(row.grants)),
+        ("redirect URIs", "  ".join(row.redirect_uris)),
+        ("after sign-out", "  ".join(row.post_logout_redirect_uris)),
+        ("scopes", " ".join(row.scopes)),
+        ("confidential", yes_no[row.confidential]),
+        ("PKCE required", yes_no[row.require_pkce]),
+        ("resource server", yes_no[row.resource_server]),
+        ("token format", row.token_format),
+        ("trusted", f"{yes_no[row.trusted]}  {row.trust_reason}".rstrip()),
+        ("enabled", yes_no[row.is_enabled]),
+        ("people connected", row.people_connected()),
+        ("last used", ago(row.last_used_at)),
+    ]
+
+
+def _secrets(row: Application) -> list[ApplicationSecret]:
+    rows = ApplicationSecret.select().where(ApplicationSecret.application == row)
+    return list(rows.order_by(ApplicationSecret.id.desc()))
+
+
+def _secret_as_dict(secret: ApplicationSecret) -> dict[str, object]:
+    moments = ("created_at", "expires_at", "last_used_at", "retired_at")
+    return {
+        "prefix": secret.prefix,
+        "live": secret.is_live,
+        **{name: iso(at) if (at := getattr(secret, name)) else None for name in moments},
+    }
+
+
+def _secret_state(secret: ApplicationSecret) -> str:
+    until = f", until {date(secret.expires_at)}" if secret.expires_at else ""
+    return f"made {date(secret.created_at)}, last used {ago(secret.last_used_at)}{until}"

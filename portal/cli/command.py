@@ -1,0 +1,127 @@
+"""What every command shares: `--json`, one line for an error, and its exit code."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+from peewee import DatabaseError, InterfaceError
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from portal.database import database, describe, pending_migrations
+from portal.settings import Settings
+
+#: Wide enough for a redirect URI; a table that goes to a file is never cut.
+PIPE_WIDTH = 200
+
+
+class BadInput(click.ClickException):
+    """What was asked for cannot be done as it stands: one line that says what to change."""
+
+    exit_code = 2
+
+
+class Failure(click.ClickException):
+    """It should have worked: one line that says what went wrong and what to do."""
+
+    exit_code = 1
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Turn Click's usage block and the database's errors into a line each."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        raise BadInput(" ".join(error.format_message().split())) from None
+    except (DatabaseError, InterfaceError) as error:
+        raise Failure(_database_trouble(error)) from None
+
+
+def _database_trouble(error: Exception) -> str:
+    where = describe(current_settings().database_url)
+    try:
+        database.close()
+        if pending_migrations():
+            return "The database is not up to date: run flask --app wsgi db upgrade first."
+    except (DatabaseError, InterfaceError):
+        return f"The database {where} cannot be reached: check DATABASE_URL and that it runs."
+    return f"The database {where} refused: {' '.join(str(error).split())}."
+
+
+class Command(click.Command):
+    """A command whose errors are one line each."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _one_line():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _one_line():
+            return super().invoke(ctx)
+
+
+class Group(click.Group):
+    """Commands about one subject: `user create`, `user list`."""
+
+    command_class = Command
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _one_line():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _one_line():
+            return super().invoke(ctx)
+
+
+def command(name: str | None = None, group: Group | None = None) -> Callable[[Callable], Command]:
+    """A command of the portal: it has the app, and `--json` arrives as `as_json`."""
+
+    def decorate(function: Callable) -> Command:
+        option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+        make: Any = group.command if group else click.command
+        return make(name, cls=Command)(option(with_appcontext(function)))
+
+    return decorate
+
+
+def current_settings() -> Settings:
+    return current_app.extensions["portal.settings"]
+
+
+def print_json(value: object) -> None:
+    """One JSON document on standard output."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Rows under headings, as wide as the terminal."""
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for row in rows:
+        # As plain text: a name may hold what looks like markup.
+        table.add_row(*(Text(str(cell)) for cell in row))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_WIDTH)
+    console.print(table)
+
+
+def print_facts(title: str, facts: Sequence[tuple[str, object]]) -> None:
+    """A title and, indented under it, what there is to know."""
+    click.echo(title)
+    width = max(len(name) for name, _ in facts) + 2
+    for name, value in facts:
+        click.echo(f"  {name:<{width}}{value}".rstrip())
+
+
+def note(text: str) -> None:
+    """A remark for the person, out of a program's way."""
+    click.echo(text, err=True)
