@@ -34,7 +34,7 @@ def wants_fragment() -> bool:
 
 
 def render(
-    page: str, fragment: str | None = None, status: int = 200, **context: object
+    page: str, /, fragment: str | None = None, status: int = 200, **context: object
 ) -> Response:
     """The page, or its fragment when htmx asks for one and there is one."""
     template = fragment if fragment and wants_fragment() else page

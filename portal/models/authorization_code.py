@@ -1,5 +1,7 @@
 """Authorisation codes: one redemption, a minute to live (RFC 6749 §4.1.2)."""
 
+from typing import Any
+
 from peewee import BigIntegerField, BlobField, IntegerField, TextField
 
 from portal.clock import now
@@ -26,6 +28,6 @@ class AuthorizationCode(Record):
     used_at = EpochField(null=True)
 
     @classmethod
-    def spend_all(cls, which: object) -> int:
-        """Make the unused codes that match useless; returns how many."""
-        return cls.update(used_at=now()).where(which, cls.used_at.is_null()).execute()
+    def withdraw_all(cls, which: Any) -> int:
+        """Withdraw the unused codes that match (their expiry becomes 0); returns how many."""
+        return cls.update(used_at=now(), expires_at=0).where(which, cls.used_at.is_null()).execute()

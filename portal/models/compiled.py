@@ -3,10 +3,11 @@
 Building a query object costs ten times what SQLite needs to answer it.
 """
 
+from collections import namedtuple
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from peewee import Database, Query, Value
+from peewee import Database, Insert, Query, Value
 
 from portal.database import database
 
@@ -26,21 +27,35 @@ class Compiled:
     def __init__(self, build: Callable[[], Query]) -> None:
         self._build = build
         self._made: tuple[Database | None, str, Sequence[object]] = (None, "", ())
+        self._row: Callable[[Sequence[object]], Any] | None = None
 
     def run(self, **values: object) -> Any:
         """Run the statement; returns the driver's cursor."""
         made_for, sql, template = self._made
         if made_for is not database.obj:
-            sql, template = self._build().sql()
+            query = self._build()
+            if isinstance(query, Insert):
+                query = query.returning()  # peewee adds the id, and SQLite then counts no rows
+            sql, template = query.sql()
             self._made = (database.obj, sql, template)
         return database.execute_sql(
             sql, [values[item] if type(item) is _Slot else item for item in template]
         )
 
     def row(self, **values: object) -> Any:
-        """The first row as a tuple, or None."""
-        return self.run(**values).fetchone()
+        """The first row, its columns by name; None when there is none."""
+        cursor = self.run(**values)
+        found = cursor.fetchone()
+        if found is None:
+            return None
+        if self._row is None:
+            self._row = _row_maker([column[0] for column in cursor.description])
+        return self._row(found)
 
     def count(self, **values: object) -> int:
         """How many rows the statement changed."""
         return self.run(**values).rowcount
+
+
+def _row_maker(columns: list[str]) -> Callable[[Sequence[object]], Any]:
+    return namedtuple("Row", columns)._make  # type: ignore[attr-defined]

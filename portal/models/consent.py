@@ -55,7 +55,7 @@ class Consent(Record):
                 (TokenFamily.user_id == user_id) & (TokenFamily.application_id == application_id),
             )
             for table in (AuthorizationCode, DeviceCode):
-                table.spend_all(
+                table.withdraw_all(
                     (table.user_id == user_id) & (table.application_id == application_id)
                 )
             return bool(gone or ended)

@@ -1,6 +1,6 @@
 """Device codes: a device polls, a person decides (RFC 8628)."""
 
-from typing import Self
+from typing import Any, Self
 
 from peewee import BigIntegerField, BlobField, IntegerField, IntegrityError, TextField
 
@@ -107,6 +107,6 @@ class DeviceCode(Record):
         )
 
     @classmethod
-    def spend_all(cls, which: object) -> int:
-        """Make the unused codes that match useless; returns how many."""
-        return cls.update(used_at=now()).where(which, cls.used_at.is_null()).execute()
+    def withdraw_all(cls, which: Any) -> int:
+        """Withdraw the unused codes that match (their expiry becomes 0); returns how many."""
+        return cls.update(used_at=now(), expires_at=0).where(which, cls.used_at.is_null()).execute()

@@ -4,6 +4,8 @@ A *family* is what follows from one decision of a person at one application (one
 device code): at most one live refresh token, and every access token made with it.
 """
 
+from typing import Any, Self
+
 from peewee import BigIntegerField, BlobField, IntegerField, TextField
 
 from portal.clock import now
@@ -39,7 +41,7 @@ class TokenFamily(Record):
         indexes = ((("user_id", "application_id"), False), (("application_id",), False))
 
     @classmethod
-    def end_all(cls, reason: str, which: object) -> int:
+    def end_all(cls, reason: str, which: Any) -> int:
         """End the live families that match; returns how many."""
         return (
             cls.update(ended_at=now(), ended_reason=reason)
@@ -51,6 +53,10 @@ class TokenFamily(Record):
     def end_one(cls, reason: str, family_id: int) -> bool:
         """End one family; False when it had ended."""
         return cls.end_all(reason, cls.id == family_id) == 1
+
+    @classmethod
+    def owned(cls, family_id: int, application_id: int) -> Self | None:
+        return cls.get_or_none(cls.id == family_id, cls.application_id == application_id)
 
 
 class AccessToken(Record):

@@ -304,3 +304,9 @@ def _bare(name: str, text: str) -> str:
 
 def _listed(words: list[str]) -> str:
     return ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def shown_host(uri: str) -> str:
+    """Where a person is sent, as the consent page says it: the host, or an app's own scheme."""
+    address = _cut(uri)
+    return address.host or f"the app that opens {address.scheme_name}: links"

@@ -1,0 +1,201 @@
+"""Authlib's framework-neutral server, joined to our models, settings and refusals."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from authlib.consts import default_json_headers
+from authlib.oauth2 import OAuth2Error
+from authlib.oauth2.rfc6749 import AuthorizationServer, UnsupportedGrantTypeError
+from flask import Request
+from werkzeug.wrappers import Response
+
+from portal.credentials import derive_key
+from portal.models import Refusal
+from portal.models.client import Client, ClientCache, StaleClient
+from portal.oauth import refusals
+from portal.oauth.client_authentication import authenticate
+from portal.oauth.grants.authorization_code import AuthorizationCodeGrant
+from portal.oauth.refusals import Refused, refuse
+from portal.oauth.request_filter import ProtocolRequest, read_machine_request
+from portal.settings import Settings
+
+#: How often a request is repeated when its application changes under it.
+STALE_TRIES = 3
+
+
+class PortalServer(AuthorizationServer):
+    """The authorization server of one portal."""
+
+    HEADERS = default_json_headers
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.clients = ClientCache()
+        self.refresh_key = derive_key(settings.secret_key, "refresh token successor")
+
+    # What client applications ask
+
+    def answer(self, request: Request, respond: Callable[[ProtocolRequest], Response]) -> Response:
+        """Read a machine's request and answer it; once more when its application just changed."""
+        try:
+            asked = read_machine_request(request, self.settings.issuer)
+        except Refused as error:
+            return self.handle_error_response(None, error)
+        for _ in range(STALE_TRIES):
+            try:
+                response = respond(asked)
+            except StaleClient as stale:
+                self.clients.forget(str(stale))
+                continue
+            if response.status_code == 200 and asked.client is not None:
+                asked.client.note_use(asked.client.live_secret(asked.credentials.secret or ""))
+            return response
+        return self.handle_response(503, {"error": "temporarily_unavailable"}, self.HEADERS)
+
+    def answer_endpoint(self, request: Request, name: str) -> Response:
+        """The same for one of the endpoints beside the token endpoint."""
+        return self.answer(request, lambda asked: self.create_endpoint_response(name, asked))
+
+    def create_oauth2_request(self, request: ProtocolRequest) -> ProtocolRequest:
+        """The request filter has made it already."""
+        return request
+
+    def create_token_response(self, request: ProtocolRequest) -> Response:
+        """Answer at the token endpoint (RFC 6749 §5)."""
+        try:
+            grant = self.get_token_grant(request)
+            grant.validate_token_request()
+            return self.handle_response(*grant.create_token_response())
+        except OAuth2Error as error:
+            return self.handle_error_response(request, error)
+
+    def get_token_grant(self, request: ProtocolRequest) -> Any:
+        if request.payload.grant_type is None:
+            raise refuse(refusals.PARAMETER_MISSING, detail="grant_type")
+        try:
+            return super().get_token_grant(request)
+        except UnsupportedGrantTypeError:
+            raise refuse(
+                refusals.GRANT_TYPE_UNSUPPORTED, detail=request.payload.grant_type
+            ) from None
+
+    def authenticate_client(
+        self, request: ProtocolRequest, methods: list[str], endpoint: str = "token"
+    ) -> Client:
+        client = authenticate(self.clients, request.credentials, methods)
+        request.client, request.auth_method = client, request.credentials.method
+        return client
+
+    def query_client(self, client_id: str) -> Client | None:
+        return self.clients.get(client_id)
+
+    # What browsers bring
+
+    def consent_grant(self, request: ProtocolRequest) -> Any:
+        """The authorization request, checked in the RFC's order; the grant holds what it asks.
+
+        Raises Refused without a redirect URI while the client and its address are unproven, so
+        that nothing is ever sent to an unknown address (RFC 6749 §4.1.2.1).
+        """
+        client = self._known_client(request)
+        redirect_uri = AuthorizationCodeGrant.validate_authorization_redirect_uri(request, client)
+        try:
+            self._check_shape(request, client)
+            return self.get_consent_grant(request)
+        except OAuth2Error as error:
+            error.redirect_uri = redirect_uri
+            raise
+
+    def _known_client(self, request: ProtocolRequest) -> Client:
+        for name in ("client_id", "redirect_uri"):
+            if name in request.payload.repeated:
+                raise refuse(refusals.REPEATED_PARAMETER, detail=name)
+        client_id = request.payload.client_id
+        if client_id is None:
+            raise refuse(refusals.CLIENT_ID_MISSING)
+        client = self.clients.current(client_id)
+        if client is None:
+            raise refuse(refusals.CLIENT_UNKNOWN, detail=client_id[:80])
+        if not client.enabled:
+            raise refuse(refusals.APPLICATION_DISABLED, application_id=client.id)
+        return client
+
+    @staticmethod
+    def _check_shape(request: ProtocolRequest, client: Client) -> None:
+        payload, mine = request.payload, {"application_id": client.id}
+        if payload.repeated:
+            raise refuse(
+                refusals.REPEATED_PARAMETER,
+                detail=", ".join(sorted(payload.repeated))[:200],
+                **mine,
+            )
+        if payload.response_type is None:
+            raise refuse(refusals.PARAMETER_MISSING, detail="response_type", **mine)
+        if payload.response_type != "code":
+            raise refuse(
+                refusals.RESPONSE_TYPE_UNSUPPORTED, detail=payload.response_type[:80], **mine
+            )
+        if not client.check_response_type("code"):
+            raise refuse(refusals.GRANT_NOT_ALLOWED, detail="authorization_code", **mine)
+        if payload.data.get("response_mode", "query") != "query":
+            raise refuse(
+                refusals.RESPONSE_MODE_UNSUPPORTED,
+                detail=payload.data["response_mode"][:80],
+                **mine,
+            )
+        if "request" in payload.data:
+            raise refuse(refusals.REQUEST_OBJECT, **mine)
+        if "request_uri" in payload.data:
+            raise refuse(refusals.REQUEST_URI, **mine)
+
+    def send_code(self, grant: Any, user: Any, scopes: list[str]) -> Response:
+        """Send the person back with a code for these scopes."""
+        grant.request.scope = " ".join(scopes)
+        return self.handle_response(*grant.create_authorization_response(grant.redirect_uri, user))
+
+    def send_error(self, request: ProtocolRequest, error: OAuth2Error) -> Response:
+        """Send the person back with an error; `error.redirect_uri` is a checked address."""
+        self.note(error)
+        body = {"error": error.error, "error_description": error.get_error_description()}
+        location = self.location(error.redirect_uri, request, body)
+        return self.handle_response(303, "", [("Location", location)])
+
+    def location(
+        self, redirect_uri: str, request: ProtocolRequest, answer: Mapping[str, str]
+    ) -> str:
+        """The address to send the person to: the answer, its `state`, and our `iss` (RFC 9207)."""
+        params = dict(answer)
+        if request.payload.state and "state" not in request.payload.repeated:
+            params["state"] = request.payload.state
+        params["iss"] = self.settings.issuer
+        return f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{urlencode(params)}"
+
+    # How answers leave
+
+    def handle_response(self, status: int, body: Any, headers: Any) -> Response:
+        text = json.dumps(body) if isinstance(body, dict) else body
+        return Response(text, status, headers)
+
+    def handle_error_response(
+        self, request: ProtocolRequest | None, error: OAuth2Error
+    ) -> Response:
+        """RFC 6749 §5.2: the error as JSON; the operator learns the cause."""
+        self.note(error)
+        body = {"error": error.error, "error_description": error.get_error_description()}
+        response = self.handle_response(error.status_code or 400, body, self.HEADERS)
+        if response.status_code == 401:
+            response.headers["WWW-Authenticate"] = 'Basic realm="Portal", charset="UTF-8"'
+        return response
+
+    @staticmethod
+    def note(error: OAuth2Error) -> str | None:
+        """Note a refusal for the operator; returns the reference that a person may quote."""
+        if not isinstance(error, Refused) or not error.reason.noted:
+            return None
+        return Refusal.note(error.application_id, error.reason.code, error.detail)
+
+    def send_signal(self, name: str, *args: object, **kwargs: object) -> None:
+        """Nobody listens to Authlib's signals here."""

@@ -1,0 +1,167 @@
+"""GET and POST /oauth/authorize: an application sends a person to sign in and decide."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Response as FlaskResponse
+from flask import request
+from flask_login import current_user
+from werkzeug.wrappers import Response
+
+from portal.htmx import render
+from portal.models import Application, Consent, User
+from portal.models.client import Client
+from portal.oauth import blueprint, current_server, redirect_uris, refusals
+from portal.oauth.decision import access_lasts, questions, seal
+from portal.oauth.refusals import Refused, refuse
+from portal.oauth.request_filter import ProtocolRequest, read_authorization_request
+from portal.security import csrf, may_redirect_anywhere, see_other, sign_in_first
+
+REFUSED_TITLES = {
+    refusals.REDIRECT_URI_MISMATCH: "The redirect URI does not match",
+    refusals.REDIRECT_URI_MISSING: "The redirect URI is missing",
+    refusals.CLIENT_UNKNOWN: "This application is not known here",
+    refusals.APPLICATION_DISABLED: "This application is switched off",
+}
+REFUSED_MESSAGES = {
+    refusals.APPLICATION_DISABLED: "An administrator has switched it off."
+    " You have done nothing wrong.",
+    refusals.CLIENT_UNKNOWN: "The link that brought you here names an application that this portal"
+    " does not have. You have done nothing wrong. Tell the people who run that application.",
+}
+
+
+@blueprint.route("/oauth/authorize", methods=["GET", "POST"])
+@csrf.exempt
+def authorize() -> Response:
+    """RFC 6749 §3.1. A POSTed request goes on as a GET, so that it comes with the cookies."""
+    may_redirect_anywhere()
+    server, asked = current_server(), None
+    try:
+        asked = read_authorization_request(request, server.settings.issuer)
+        if request.method == "POST":
+            return see_other(f"/oauth/authorize?{request.get_data(as_text=True)}")
+        grant = server.consent_grant(asked)
+        return _go_on(grant, asked)
+    except Refused as error:
+        if asked is not None and error.redirect_uri:
+            return server.send_error(asked, error)
+        return refused_page(error)
+
+
+def _go_on(grant: Any, asked: ProtocolRequest) -> Response:
+    """Sign-in, consent or straight back with a code: whatever is still missing."""
+    server, client, redirect_uri = current_server(), asked.client, grant.redirect_uri
+    prompts = frozenset((asked.payload.data.get("prompt") or "").split())
+    if "none" in prompts and len(prompts) > 1:
+        raise refuse(refusals.PROMPT_INVALID, application_id=client.id, redirect_uri=redirect_uri)
+    if not current_user.is_authenticated:
+        if "none" in prompts:
+            raise refuse(refusals.LOGIN_REQUIRED, redirect_uri=redirect_uri)
+        return sign_in_first()
+    requested = asked.scope.split()
+    open_scopes = _open_scopes(client, requested, redirect_uri, "consent" in prompts)
+    if not open_scopes:
+        return server.send_code(grant, current_user, requested)
+    if "none" in prompts:
+        raise refuse(refusals.CONSENT_REQUIRED, redirect_uri=redirect_uri)
+    return _consent_page(asked, redirect_uri, open_scopes)
+
+
+def _open_scopes(
+    client: Client, requested: list[str], redirect_uri: str, ask_again: bool
+) -> list[str]:
+    """The scopes that the person has not decided on yet."""
+    if client.trusted and not ask_again:
+        return []
+    if ask_again or not may_remember(client, redirect_uri):
+        return requested
+    consent = Consent.of(current_user.id, client.id)
+    known = set(consent.scopes) if consent else set()
+    return [scope for scope in requested if scope not in known]
+
+
+def may_remember(client: Client, redirect_uri: str) -> bool:
+    """Whether a consent may answer the next request.
+
+    Never for a public client on loopback or a private-use scheme: any program on the device can
+    pose as it (RFC 8252 §8.6).
+    """
+    return client.confidential or not (
+        redirect_uris.is_loopback(redirect_uri) or redirect_uris.is_private_use(redirect_uri)
+    )
+
+
+def _consent_page(
+    asked: ProtocolRequest, redirect_uri: str, open_scopes: list[str]
+) -> FlaskResponse:
+    settings = current_server().settings
+    application = Application.with_client_id(asked.client.client_id)
+    assert application is not None
+    sealed = seal(
+        settings,
+        "consent",
+        current_user,
+        {"request": dict(asked.payload.data), "open": open_scopes},
+    )
+    return render(
+        "oauth/consent.html",
+        application=application,
+        user=current_user,
+        scopes=questions(current_user, open_scopes),
+        host=redirect_uris.shown_host(redirect_uri),
+        owner_name=application.owner.display_name,
+        access_lasts=access_lasts(application, settings),
+        warning=_warning(asked.client, redirect_uri),
+        action="/oauth/consent",
+        hidden={"request": sealed},
+        next_url=f"/oauth/authorize?{urlencode(asked.payload.data)}",
+    )
+
+
+def _warning(client: Client, redirect_uri: str) -> str | None:
+    if may_remember(client, redirect_uri):
+        return None
+    return (
+        "This application runs on your own device, so the portal cannot check that it is the real"
+        " one. Allow only if you have just started it yourself."
+    )
+
+
+def refused_page(error: Refused) -> FlaskResponse:
+    """The page for a person when going back to the application would be unsafe."""
+    reference = current_server().note(error)
+    application = (
+        Application.select(Application, User)
+        .join(User)
+        .where(Application.id == error.application_id)
+        .first()
+        if error.application_id
+        else None
+    )
+    reason = error.reason
+    name = application.name if application else None
+    for_admin = application is not None and getattr(current_user, "is_admin", False)
+    return render(
+        "oauth/refused.html",
+        status=400,
+        title=REFUSED_TITLES.get(reason, "The application sent a request that cannot be used"),
+        message=REFUSED_MESSAGES.get(reason, f"{name or 'The application'} is set up wrongly."),
+        application_name=name,
+        owner_name=application.owner.display_name if application else None,
+        reference=reference,
+        diff=_difference(error, application) if for_admin else None,
+        admin_url=f"/admin/applications/{application.client_id}" if for_admin else None,  # type: ignore[union-attr]
+    )
+
+
+def _difference(error: Refused, application: Any) -> list | None:
+    if error.reason is not refusals.REDIRECT_URI_MISMATCH:
+        return None
+    saved = redirect_uris.nearest(error.detail, application.redirect_uris)
+    if saved is None:
+        return None
+    return [
+        (part.sent, part.saved, part.differs, part.name)
+        for part in redirect_uris.explain(error.detail, saved)
+    ]

@@ -1,0 +1,84 @@
+"""Who asks? The client is told one sentence for every cause, the operator which cause it was."""
+
+from portal.clock import now
+from portal.credentials import hash_secret, matches
+from portal.models import Application, ApplicationSecret
+from portal.models.client import Client, ClientCache
+from portal.oauth import refusals
+from portal.oauth.refusals import Reason, Refused, refuse
+from portal.oauth.request_filter import NONE, Credentials
+
+
+def authenticate(clients: ClientCache, sent: Credentials, methods: list[str]) -> Client:
+    """The client that these credentials prove (RFC 6749 §2.3, §3.2.1).
+
+    The cached row may be stale: a yes is checked by the statement that issues something, a no
+    is only given on the row as the database has it now. Raises Refused (401 invalid_client).
+    """
+    if sent.client_id is None:
+        raise refuse(refusals.AUTHENTICATION_MISSING)
+    cached = clients.get(sent.client_id)
+    if cached is not None and _fits(cached, sent, methods):
+        return cached
+    client = clients.current(sent.client_id)
+    if client is not None and client is not cached and _fits(client, sent, methods):
+        return client
+    raise _refusal(client, sent)
+
+
+def _fits(client: Client, sent: Credentials, methods: list[str]) -> bool:
+    if not client.enabled or sent.method not in methods:
+        return False
+    if not client.check_endpoint_auth_method(sent.method, "token"):
+        return False
+    if sent.method == NONE:
+        return True
+    return sent.secret is not None and client.check_client_secret(sent.secret)
+
+
+def _refusal(client: Client | None, sent: Credentials) -> Refused:
+    """The refusal for the cause. Every cause asks the database the same questions."""
+    secret = sent.secret or ""
+    hashed = hash_secret(secret.strip())
+    known = list(
+        ApplicationSecret.select(ApplicationSecret, Application.client_id)
+        .join(Application)
+        .where(ApplicationSecret.hash == hashed)
+        .limit(5)
+    )
+    if client is None:
+        return refuse(refusals.CLIENT_UNKNOWN, detail=(sent.client_id or "")[:80])
+    reason = _cause(client, sent, secret, known)
+    detail = ""
+    if reason is refusals.SECRET_OF_ANOTHER:
+        detail = known[0].application.client_id
+    elif reason in (refusals.SECRET_RETIRED, refusals.SECRET_EXPIRED):
+        detail = known[0].prefix
+    return refuse(reason, application_id=client.id, detail=detail)
+
+
+def _cause(
+    client: Client, sent: Credentials, secret: str, known: list[ApplicationSecret]
+) -> Reason:
+    if not client.enabled:
+        return refusals.APPLICATION_DISABLED
+    if not client.confidential:
+        return refusals.SECRET_UNEXPECTED
+    if not secret:
+        return refusals.SECRET_MISSING
+    mine = [row for row in known if row.application.id == client.id]
+    if mine and secret != secret.strip():
+        return refusals.SECRET_PADDED
+    if mine:
+        expired = mine[0].expires_at is not None and mine[0].expires_at <= now()
+        gone = mine[0].retired_at is not None or not expired
+        return refusals.SECRET_RETIRED if gone else refusals.SECRET_EXPIRED
+    if known:
+        return refusals.SECRET_OF_ANOTHER
+    if any(_is_hash(secret, live.hash) for live in client.secrets):
+        return refusals.SECRET_HASH
+    return refusals.SECRET_WRONG
+
+
+def _is_hash(text: str, stored: bytes) -> bool:
+    return matches(text.strip().lower().encode("utf-8", "replace"), stored.hex().encode())

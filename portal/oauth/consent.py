@@ -1,0 +1,54 @@
+"""POST /oauth/consent: the person's decision on the consent page."""
+
+from flask import request
+from flask_login import current_user
+from werkzeug.wrappers import Response
+
+from portal.htmx import render
+from portal.models import Consent
+from portal.oauth import blueprint, current_server, refusals
+from portal.oauth.authorize import refused_page
+from portal.oauth.decision import StalePage, granted, unseal
+from portal.oauth.refusals import Refused, refuse
+from portal.oauth.request_filter import Payload, ProtocolRequest
+from portal.security import may_redirect_anywhere, sign_in_required
+
+
+@blueprint.post("/oauth/consent")
+@sign_in_required
+def decide() -> Response:
+    """Grant what was asked and ticked, or tell the application that the person denied."""
+    may_redirect_anywhere()
+    server = current_server()
+    try:
+        page = unseal(server.settings, "consent", current_user, request.form.get("request", ""))
+    except StalePage:
+        return stale_page()
+    asked = ProtocolRequest(
+        "GET", f"{server.settings.issuer}/oauth/authorize", Payload(page["request"])
+    )
+    try:
+        grant = server.consent_grant(asked)
+        given = granted(page["open"], request.form.getlist("scope"), request.form.get("decision"))
+        if not given:
+            raise refuse(refusals.ACCESS_DENIED, redirect_uri=grant.redirect_uri)
+        Consent.give(current_user.id, asked.client.id, given, page["open"])
+        # Scopes that the page did not ask about were allowed before.
+        scopes = [s for s in asked.scope.split() if s in given or s not in page["open"]]
+        return server.send_code(grant, current_user, scopes)
+    except Refused as error:
+        if error.redirect_uri:
+            return server.send_error(asked, error)
+        return refused_page(error)
+
+
+def stale_page() -> Response:
+    """The page was open for too long, or belongs to another session."""
+    return render(
+        "error.html",
+        status=400,
+        code=400,
+        title="This page is no longer valid",
+        message="It was open for too long, or you signed in as somebody else since. Nothing was"
+        " shared. Go back to the application and start again.",
+    )

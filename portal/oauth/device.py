@@ -1,0 +1,154 @@
+"""Devices without a browser: /oauth/device_authorization for them, /device for people."""
+
+from typing import Any
+
+from authlib.oauth2.rfc8628 import DeviceAuthorizationEndpoint
+from flask import redirect, request
+from flask_login import current_user
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
+from wtforms import StringField
+
+from portal.htmx import render
+from portal.models import Application, Consent, DeviceCode, Throttle, User
+from portal.models.application import DEVICE_CODE
+from portal.models.device_code import POLL_SECONDS
+from portal.oauth import blueprint, current_server
+from portal.oauth.consent import stale_page
+from portal.oauth.decision import StalePage, access_lasts, granted, questions, seal, unseal
+from portal.oauth.refusals import GRANT_NOT_ALLOWED, SCOPE_NOT_ALLOWED, refuse
+from portal.oauth.request_filter import BASIC, NONE, POST
+from portal.security import csrf, may_redirect_anywhere, sign_in_required
+
+UNKNOWN_CODE = (
+    "Check the code: there is no device waiting with it. It may have expired, then start again on"
+    " the device."
+)
+
+
+class DeviceAuthorization(DeviceAuthorizationEndpoint):
+    """A device asks for a code to show (RFC 8628 §3.1)."""
+
+    ENDPOINT_NAME = "device_authorization"
+    CLIENT_AUTH_METHODS = [BASIC, POST, NONE]
+
+    def create_endpoint_response(self, request: Any) -> tuple:
+        client = self.authenticate_client(request)
+        # What is issued here is not checked by a statement of its own, so look again.
+        client = self.server.clients.current(client.client_id) or client
+        if not client.enabled or not client.check_grant_type(DEVICE_CODE):
+            raise refuse(GRANT_NOT_ALLOWED, application_id=client.id, detail=DEVICE_CODE)
+        scope = client.get_allowed_scope(request.payload.scope)
+        if scope is None:
+            raise refuse(SCOPE_NOT_ALLOWED, application_id=client.id, detail=request.payload.scope)
+        settings = self.server.settings
+        row, device_code = DeviceCode.start(
+            client.id, client.epoch, scope.split(), settings.device_code_seconds
+        )
+        page = f"{settings.issuer}/device"
+        body = {
+            "device_code": device_code,
+            "user_code": row.shown_code,
+            "verification_uri": page,
+            "verification_uri_complete": f"{page}?user_code={row.shown_code}",
+            "expires_in": settings.device_code_seconds,
+            "interval": POLL_SECONDS,
+        }
+        return 200, body, self.server.HEADERS
+
+
+@blueprint.post("/oauth/device_authorization")
+@csrf.exempt
+def device_authorization() -> Response:
+    return current_server().answer_endpoint(request, DeviceAuthorization.ENDPOINT_NAME)
+
+
+class DeviceForm(FlaskForm):
+    """The code that a person reads from a device's screen."""
+
+    user_code = StringField("Code shown on your device")
+
+
+@blueprint.get("/device")
+@sign_in_required
+def device() -> Response:
+    """Ask for the code; a link that carries one only fills it in (RFC 8628 §3.3.1)."""
+    may_redirect_anywhere()
+    form = DeviceForm(data={"user_code": request.args.get("user_code", "")[:24]})
+    return render("device/index.html", form=form)
+
+
+@blueprint.post("/device")
+@sign_in_required
+def enter_code() -> Response:
+    """Look the code up; guessing is slow (RFC 8628 §5.1)."""
+    may_redirect_anywhere()
+    form = DeviceForm()
+    wait = Throttle.spend("device", str(current_user.id))
+    if wait:
+        form.user_code.errors = [f"Too many codes. Wait {wait} seconds, then try again."]
+        response = render("device/index.html", status=429, form=form, errors=True)
+        response.headers["Retry-After"] = str(wait)
+        return response
+    code = DeviceCode.pending(form.user_code.data or "")
+    application = _live_application(code)
+    if code is None or application is None:
+        form.user_code.errors = [UNKNOWN_CODE]
+        return render("device/index.html", status=422, form=form, errors=True)
+    settings = current_server().settings
+    return render(
+        "device/consent.html",
+        application=application,
+        user=current_user,
+        user_code=code.shown_code,
+        scopes=questions(current_user, code.scopes, locked=application.trusted),
+        owner_name=application.owner.display_name,
+        access_lasts=access_lasts(application, settings),
+        action="/device/decision",
+        hidden={"request": seal(settings, "device", current_user, code.user_code)},
+    )
+
+
+@blueprint.get("/device/decision")
+def decision_reloaded() -> Response:
+    return redirect("/device")
+
+
+@blueprint.post("/device/decision")
+@sign_in_required
+def decide_device() -> Response:
+    """Give the device what was asked and ticked, or nothing; once."""
+    may_redirect_anywhere()
+    settings = current_server().settings
+    try:
+        sealed = request.form.get("request", "")
+        code = DeviceCode.pending(unseal(settings, "device", current_user, sealed))
+    except StalePage:
+        return stale_page()
+    application = _live_application(code)
+    if code is None or application is None:
+        return stale_page()
+    ticked = code.scopes if application.trusted else request.form.getlist("scope")
+    given = granted(code.scopes, ticked, request.form.get("decision"))
+    session = current_user.session
+    if not code.decide(current_user.id, session.auth_time, session.id, given or None):
+        return stale_page()
+    if given and not application.trusted:
+        Consent.give(current_user.id, application.id, given, code.scopes)
+    return render("device/done.html", allowed=bool(given), application_name=application.name)
+
+
+def _live_application(code: DeviceCode | None) -> Application | None:
+    """The application behind a code, when it may still be served."""
+    if code is None:
+        return None
+    return (
+        Application.select(Application, User)
+        .join(User)
+        .where(
+            Application.id == code.application_id,
+            Application.epoch == code.epoch,
+            Application.disabled_at.is_null(),
+        )
+        .first()
+    )

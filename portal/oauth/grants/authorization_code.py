@@ -1,0 +1,136 @@
+"""Authorisation Code: a person signs in and decides, the application redeems a code once."""
+
+from typing import Any
+
+from authlib.oauth2.rfc6749 import grants
+
+from portal.clock import now
+from portal.credentials import (
+    AUTHORIZATION_CODE,
+    format_token,
+    hash_secret,
+    make_secret,
+    matches,
+    new_id,
+    parse_token,
+)
+from portal.database import transaction
+from portal.models import TokenFamily
+from portal.models.client import Client
+from portal.models.statements import FIND_CODE, INSERT_CODE, USE_CODE
+from portal.oauth import redirect_uris, refusals
+from portal.oauth.grants.base import PortalGrant
+from portal.oauth.issuing import issue_access_token, start_family
+from portal.oauth.refusals import refuse
+
+
+class Code:
+    """A stored code, with the one question that Authlib asks of it."""
+
+    def __init__(self, row: Any, redirect_uri: str | None) -> None:
+        self.row = row
+        self._redirect_uri = redirect_uri
+
+    def get_redirect_uri(self) -> str | None:
+        return self._redirect_uri
+
+
+class AuthorizationCodeGrant(PortalGrant, grants.AuthorizationCodeGrant):
+    """RFC 6749 §4.1, with PKCE by the extension."""
+
+    REQUIRED = "code"
+
+    # At the authorization endpoint
+
+    @staticmethod
+    def validate_authorization_redirect_uri(request: Any, client: Client) -> str:
+        """The address to answer at: exactly a registered one (RFC 9700 §4.1.3)."""
+        sent = request.payload.redirect_uri
+        if not sent:
+            registered = client.get_default_redirect_uri()
+            if registered is None:
+                raise refuse(refusals.REDIRECT_URI_MISSING, application_id=client.id)
+            return registered
+        # Never a prefix match: it would let /cb/evil through.
+        if not redirect_uris.matches(sent, client.redirect_uris):
+            raise refuse(refusals.REDIRECT_URI_MISMATCH, application_id=client.id, detail=sent)
+        return sent
+
+    def validate_requested_scope(self) -> None:
+        client, asked = self.request.client, self.request.payload.scope
+        if client.get_allowed_scope(asked) is None:
+            raise refuse(refusals.SCOPE_NOT_ALLOWED, application_id=client.id, detail=asked)
+
+    def create_authorization_response(self, redirect_uri: str, grant_user: Any) -> tuple:
+        """Store a code for the person and send it to the application (RFC 6749 §4.1.2)."""
+        if grant_user is None:
+            raise refuse(refusals.ACCESS_DENIED, redirect_uri=redirect_uri)
+        code = self._save_code(grant_user)
+        location = self.server.location(redirect_uri, self.request, {"code": code})
+        return 303, "", [("Location", location)]
+
+    def _save_code(self, user: Any) -> str:
+        payload, secret, row_id = self.request.payload, make_secret(), new_id()
+        client = self.request.client
+        with transaction():
+            INSERT_CODE.run(
+                id=row_id,
+                hash=hash_secret(secret),
+                application_id=client.id,
+                epoch=client.epoch,
+                user_id=user.id,
+                redirect_uri=payload.redirect_uri,
+                scopes=self.request.scope,
+                code_challenge=payload.data.get("code_challenge"),
+                nonce=payload.data.get("nonce"),
+                auth_time=user.session.auth_time,
+                session_id=user.session.id,
+                now=now(),
+                expires_at=now() + self.server.settings.code_seconds,
+            )
+        return format_token(AUTHORIZATION_CODE, row_id, secret)
+
+    # At the token endpoint
+
+    def query_authorization_code(self, code: str, client: Client) -> Code:
+        """The code, when this client may redeem it now (RFC 6749 §4.1.3)."""
+        presented = parse_token(code)
+        if presented is None or presented.kind != AUTHORIZATION_CODE:
+            raise refuse(refusals.CODE_UNKNOWN, application_id=client.id)
+        row = FIND_CODE.row(id=presented.id)
+        if row is None or not matches(presented.hash, row.hash):
+            raise refuse(refusals.CODE_UNKNOWN, application_id=client.id)
+        if row.application_id != client.id:
+            raise refuse(refusals.CODE_FOREIGN, application_id=client.id)
+        if row.used_at is not None and row.expires_at != 0:
+            raise self._reused(row)
+        if row.used_at is not None or row.epoch != row.application_epoch:
+            raise refuse(refusals.CODE_WITHDRAWN, application_id=client.id)
+        if row.expires_at <= now():
+            raise refuse(refusals.CODE_EXPIRED, application_id=client.id)
+        sent = self.request.payload.redirect_uri
+        # With PKCE the address may be left out (OAuth 2.1); what is sent must be the same.
+        needed = None if sent is None and row.code_challenge else row.redirect_uri
+        if needed is not None and sent != needed:
+            raise refuse(refusals.REDIRECT_URI_DIFFERS, application_id=client.id, detail=sent or "")
+        return Code(row, needed)
+
+    def create_token_response(self) -> tuple:
+        """Swap the code for tokens, once: consumed before anything is issued."""
+        client, code = self.request.client, self.request.authorization_code.row
+        seconds = self.server.settings.access_token_seconds
+        with transaction():
+            if USE_CODE.count(id=code.id, now=now()) == 1:
+                refresh_token = start_family(client, code, code.scopes, self.server.settings)
+                access_token = issue_access_token(
+                    client, code.scopes, seconds, family_id=code.id, user_id=code.user_id
+                )
+                return self.token_response(access_token, code.scopes, refresh_token)
+        raise self._reused(code)
+
+    @staticmethod
+    def _reused(row: Any) -> refusals.Refused:
+        """A code used twice: what the first use got dies too (RFC 6749 §4.1.2)."""
+        with transaction():
+            TokenFamily.end_one("code_reused", row.id)
+        return refuse(refusals.CODE_REUSED, application_id=row.application_id)

@@ -1,0 +1,38 @@
+"""What the token grants share."""
+
+from typing import Any
+
+from portal.oauth.refusals import GRANT_NOT_ALLOWED, PARAMETER_MISSING, refuse
+from portal.oauth.request_filter import BASIC, NONE, POST
+
+
+class PortalGrant:
+    """Mixed into each of Authlib's grants: who asks, what must be there, what is answered."""
+
+    TOKEN_ENDPOINT_AUTH_METHODS = [BASIC, POST, NONE]
+    GRANT_TYPE: str
+    #: The parameter that this grant cannot do without.
+    REQUIRED: str | None = None
+    request: Any
+    server: Any
+
+    def authenticate_token_endpoint_client(self) -> Any:
+        """The client, proven and allowed to use this grant (RFC 6749 §3.2.1, §5.2)."""
+        client = self.server.authenticate_client(self.request, self.TOKEN_ENDPOINT_AUTH_METHODS)
+        if not client.check_grant_type(self.GRANT_TYPE):
+            raise refuse(GRANT_NOT_ALLOWED, application_id=client.id, detail=self.GRANT_TYPE)
+        if self.REQUIRED and self.REQUIRED not in self.request.form:
+            raise refuse(PARAMETER_MISSING, application_id=client.id, detail=self.REQUIRED)
+        return client
+
+    def token_response(self, access_token: str, scope: str, refresh_token: str | None) -> tuple:
+        """The token response (RFC 6749 §5.1); it always says which scope was granted."""
+        body = {
+            "access_token": access_token,
+            "token_type": "Bearer",
+            "expires_in": self.server.settings.access_token_seconds,
+            "scope": scope,
+        }
+        if refresh_token is not None:
+            body["refresh_token"] = refresh_token
+        return 200, body, self.server.HEADERS

@@ -1,0 +1,156 @@
+"""Strict reading of a protocol request, before Authlib sees it.
+
+Authlib reads what a framework gives it; frameworks merge URL and body, keep the first of two
+values and guess at broken text. Here a request is read once, and refused when it could be read
+in two ways.
+"""
+
+import base64
+import binascii
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import parse_qsl, unquote_plus
+
+from authlib.oauth2.rfc6749 import OAuth2Payload, OAuth2Request
+from flask import Request
+
+from portal.oauth.refusals import (
+    AUTHENTICATION_MALFORMED,
+    CLIENT_ID_DIFFERS,
+    MALFORMED,
+    PARAMETERS_IN_URL,
+    REPEATED_PARAMETER,
+    TWO_METHODS,
+    WRONG_CONTENT_TYPE,
+    refuse,
+)
+
+MAX_FIELDS = 100
+FORM = "application/x-www-form-urlencoded"
+BASIC, POST, NONE = "client_secret_basic", "client_secret_post", "none"
+
+
+class Credentials(NamedTuple):
+    """How a client presented itself (RFC 6749 §2.3)."""
+
+    method: str
+    client_id: str | None
+    secret: str | None
+
+
+ANONYMOUS = Credentials(NONE, None, None)
+
+
+class Payload(OAuth2Payload):
+    """The parameters, each once."""
+
+    def __init__(self, data: Mapping[str, str], repeated: frozenset[str] = frozenset()) -> None:
+        self._data = data
+        self.repeated = repeated
+
+    @property
+    def data(self) -> Mapping[str, str]:
+        return self._data
+
+    @property
+    def datalist(self) -> defaultdict[str, list]:
+        return defaultdict(list, {name: [value] for name, value in self._data.items()})
+
+
+class ProtocolRequest(OAuth2Request):
+    """A protocol request as Authlib's grants take it."""
+
+    def __init__(
+        self, method: str, uri: str, payload: Payload, credentials: Credentials = ANONYMOUS
+    ) -> None:
+        super().__init__(method, uri)
+        self.payload = payload
+        self.credentials = credentials
+
+    @property
+    def args(self) -> Mapping[str, str]:
+        return self.payload.data
+
+    @property
+    def form(self) -> Mapping[str, str]:
+        return self.payload.data
+
+
+def read_machine_request(request: Request, issuer: str) -> ProtocolRequest:
+    """A POST of a client application, its parameters in the body (RFC 6749 §3.2).
+
+    Raises Refused: parameters in the URL, another content type, a repeated parameter, text that
+    is not UTF-8, two ways to authenticate.
+    """
+    if request.query_string:
+        raise refuse(PARAMETERS_IN_URL)
+    if request.mimetype != FORM:
+        raise refuse(WRONG_CONTENT_TYPE, detail=request.mimetype[:80])
+    data, repeated = _parse(request.get_data(cache=False))
+    if repeated:
+        raise refuse(REPEATED_PARAMETER, detail=", ".join(sorted(repeated))[:200])
+    credentials = _credentials(request, data)
+    return ProtocolRequest(
+        request.method, issuer + request.path, Payload(data), credentials=credentials
+    )
+
+
+def read_authorization_request(request: Request, issuer: str) -> ProtocolRequest:
+    """The request that a browser brings: the URL of a GET, the body of a POST (OIDC §3.1.2.1).
+
+    Repeated parameters are only noted: once the client is known, it is told by redirect.
+    """
+    if request.method == "POST":
+        if request.query_string:
+            raise refuse(PARAMETERS_IN_URL)
+        if request.mimetype != FORM:
+            raise refuse(WRONG_CONTENT_TYPE, detail=request.mimetype[:80])
+        data, repeated = _parse(request.get_data())
+    else:
+        data, repeated = _parse(request.query_string)
+    return ProtocolRequest("GET", issuer + request.path, Payload(data, repeated))
+
+
+def _parse(raw: bytes) -> tuple[dict[str, str], frozenset[str]]:
+    """Form fields and the names that came twice; empty ones count as left out (RFC 6749 §3.1)."""
+    try:
+        pairs = parse_qsl(
+            raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
+        )
+    except ValueError:  # not ASCII, not UTF-8 when decoded, or too many fields
+        raise refuse(MALFORMED) from None
+    if any("\0" in name or "\0" in value for name, value in pairs):
+        raise refuse(MALFORMED)
+    counts = Counter(name for name, _ in pairs)
+    repeated = frozenset(name for name, count in counts.items() if count > 1)
+    return {name: value for name, value in pairs if value}, repeated
+
+
+def _credentials(request: Request, data: Mapping[str, str]) -> Credentials:
+    header = request.headers.get("Authorization")
+    in_body = Credentials(
+        POST if "client_secret" in data else NONE, data.get("client_id"), data.get("client_secret")
+    )
+    if header is None:
+        return in_body
+    client_id, secret = _basic(header)
+    if in_body.secret is not None:
+        raise refuse(TWO_METHODS)
+    if in_body.client_id not in (None, client_id):
+        raise refuse(CLIENT_ID_DIFFERS)
+    return Credentials(BASIC, client_id, secret)
+
+
+def _basic(header: str) -> tuple[str, str]:
+    """Client ID and secret of a Basic header, each form-encoded (RFC 6749 §2.3.1)."""
+    scheme, _, value = header.partition(" ")
+    try:
+        text = base64.b64decode(value.strip(), validate=True).decode("utf-8")
+        client_id, colon, secret = text.partition(":")
+        client_id, secret = (unquote_plus(part, errors="strict") for part in (client_id, secret))
+    except (binascii.Error, ValueError):
+        raise refuse(AUTHENTICATION_MALFORMED) from None
+    if scheme.lower() != "basic" or not colon or not client_id or "\0" in text:
+        raise refuse(AUTHENTICATION_MALFORMED)
+    return client_id, secret
