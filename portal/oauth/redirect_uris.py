@@ -202,6 +202,14 @@ def is_private_use(uri: str) -> bool:
     return "." in scheme and bool(_SCHEME.fullmatch(scheme))
 
 
+def same_host(one: str, other: str) -> bool:
+    """Whether both answers go to the same host (or the same app's scheme)."""
+    mine, theirs = _cut(one), _cut(other)
+    if is_private_use(one):
+        return mine.scheme_name == theirs.scheme_name
+    return bool(mine.host) and mine.host.lower() == theirs.host.lower()
+
+
 # Which one was meant
 
 

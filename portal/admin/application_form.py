@@ -1,0 +1,254 @@
+"""The forms of an application: add, edit, rotate its secret, delete."""
+
+from collections.abc import Iterable
+from typing import Any, Self
+
+from flask import current_app
+from flask_wtf import FlaskForm
+from itsdangerous import BadSignature, URLSafeSerializer
+from peewee import fn
+from wtforms import (
+    BooleanField,
+    HiddenField,
+    SelectField,
+    SelectMultipleField,
+    StringField,
+    TextAreaField,
+)
+
+from portal.credentials import make_client_id
+from portal.models import Application, Scope, User
+from portal.models.application import (
+    AUTHORIZATION_CODE,
+    DEVICE_CODE,
+    FLOW_NAMES,
+    REFRESH_TOKEN,
+)
+from portal.models.user import fold
+from portal.oauth import application_rules
+
+SHOWN_PROBLEMS = 3
+KEEP_DAYS = {0: "At once", 1: "After 1 day", 7: "After 7 days", 30: "After 30 days"}
+
+
+class OnUnlessSaidField(BooleanField):
+    """A box that counts as ticked unless the form says otherwise (an empty hidden field does),
+    so that what protects an application is not switched off by leaving it out."""
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        self.data = not valuelist or any(value not in self.false_values for value in valuelist)
+
+
+class ApplicationForm(FlaskForm):
+    """Everything that an administrator decides about an application.
+
+    Fields that are not listed here cannot be sent (client ID, version, times). What may go
+    together is in `portal.oauth.application_rules`, which the commands share.
+    """
+
+    name = StringField("Name")
+    owner = StringField("Owner")
+    grants = SelectMultipleField(
+        "Grant flows", choices=list(FLOW_NAMES.items()), validate_choice=False
+    )
+    refresh_tokens = BooleanField("Keep people signed in")
+    redirect_uris = TextAreaField("Redirect URIs")
+    confidential = BooleanField("Confidential")
+    scopes = SelectMultipleField("Scopes", choices=[], validate_choice=False)
+    trusted = BooleanField("Trusted")
+    trust_reason = TextAreaField("Why is it trusted?")
+    trust_confirm = StringField("Type the application’s name to confirm")
+    post_logout_redirect_uris = TextAreaField("Addresses after sign-out")
+    require_pkce = OnUnlessSaidField("Require PKCE")
+    resource_server = BooleanField("Resource server")
+    #: When adding: the client ID to be, signed. A form sent twice adds one application.
+    ticket = HiddenField()
+    #: When editing: the version that the page showed.
+    seen = HiddenField()
+
+    application: Application | None = None
+    person: User
+    catalogue: list[Scope]
+
+    @classmethod
+    def to_add(cls, administrator: User) -> Self:
+        """The form as the Add page shows it, or as it was sent."""
+        form = cls._sent_or(owner=administrator.username, **_NEW)
+        if not form.is_submitted():
+            form.ticket.data = make_ticket(administrator)
+        return form
+
+    @classmethod
+    def to_edit(cls, application: Application) -> Self:
+        """The form filled in from the application, or as it was sent."""
+        form = cls._sent_or(
+            **{name: getattr(application, name) for name in _SAME},
+            **{name: "\n".join(getattr(application, name)) for name in _ADDRESSES},
+            owner=application.owner.username,
+            refresh_tokens=REFRESH_TOKEN in application.grants,
+            seen=str(application.version),
+        )
+        form.application = application
+        return form
+
+    @classmethod
+    def _sent_or(cls, **values: Any) -> Self:
+        # A field that was left out of a sent form is empty, never filled in from here.
+        form = cls()
+        if not form.is_submitted():
+            form = cls(data=values)
+        form.catalogue = Scope.catalogue()
+        return form
+
+    def settings(self) -> dict[str, Any]:
+        """What was sent, by the model's names; fields that the page hides do not count."""
+        grants = [grant for grant in self.grants.data or [] if grant != REFRESH_TOKEN]
+        if self.refresh_tokens.data and {AUTHORIZATION_CODE, DEVICE_CODE} & set(grants):
+            grants.append(REFRESH_TOKEN)
+        return {
+            "name": _text(self.name),
+            "grants": grants,
+            "redirect_uris": _lines(self.redirect_uris) if AUTHORIZATION_CODE in grants else [],
+            "post_logout_redirect_uris": _lines(self.post_logout_redirect_uris),
+            "scopes": list(dict.fromkeys(self.scopes.data or [])),
+            "confidential": self.confidential.data,
+            "require_pkce": self.require_pkce.data,
+            "resource_server": self.resource_server.data,
+            "trusted": self.trusted.data,
+            "trust_reason": _text(self.trust_reason) if self.trusted.data else "",
+        }
+
+    def validate(self, extra_validators: Any = None) -> bool:
+        """Whether it may be saved; else every field says what to change."""
+        super().validate(extra_validators)
+        settings = self.settings()
+        found = application_rules.problems(settings, {scope.name for scope in self.catalogue})
+        for name in dict.fromkeys(problem.field for problem in found):
+            sentences = [problem.sentence for problem in found if problem.field == name]
+            _add_error(self[name], " ".join(sentences[:SHOWN_PROBLEMS]))
+        self._find_owner()
+        if settings["trusted"]:
+            self._check_trust(settings)
+        return not self.errors
+
+    def _find_owner(self) -> None:
+        person = find_person(_text(self.owner))
+        if isinstance(person, str):
+            _add_error(self.owner, person)
+            return
+        kept = self.application is not None and self.application.owner == person
+        if not person.is_active and not kept:
+            _add_error(self.owner, f"{person.display_name} is disabled: choose somebody else.")
+        self.person = person
+
+    def _check_trust(self, settings: dict[str, Any]) -> None:
+        if not settings["trust_reason"]:
+            _add_error(self.trust_reason, "Say why people need not be asked.")
+        was_trusted = self.application is not None and self.application.trusted
+        if not was_trusted and fold(_text(self.trust_confirm)) != fold(settings["name"]):
+            _add_error(
+                self.trust_confirm, "Type the application’s name to confirm that you trust it."
+            )
+
+
+_NEW = {"confidential": True, "require_pkce": True, "refresh_tokens": True}
+_ADDRESSES = ("redirect_uris", "post_logout_redirect_uris")
+_SAME = (
+    "name",
+    "grants",
+    "scopes",
+    "confidential",
+    "require_pkce",
+    "resource_server",
+    "trusted",
+    "trust_reason",
+)
+
+
+class RotateForm(FlaskForm):
+    """How long the old secrets go on."""
+
+    keep_days = SelectField(choices=list(KEEP_DAYS.items()), coerce=int, default=0)
+    seen = HiddenField()
+
+
+class DeleteForm(FlaskForm):
+    """Delete something, with its name typed."""
+
+    confirm_name = StringField("Type the name to confirm")
+
+    def confirms(self, name: str) -> bool:
+        """Whether the name was typed, in any case; else the field says so."""
+        if not self.validate_on_submit():
+            return False
+        if fold(_text(self.confirm_name)) == fold(name):
+            return True
+        _add_error(self.confirm_name, f"Type the name, {name}, to confirm.")
+        return False
+
+
+def make_ticket(administrator: User) -> str:
+    """A new client ID, signed for one administrator: it can be used once."""
+    return _tickets().dumps([administrator.id, make_client_id()])
+
+
+def read_ticket(ticket: str, administrator: User) -> str | None:
+    """The client ID of a ticket; None when it is not this administrator's."""
+    try:
+        person_id, client_id = _tickets().loads(ticket)
+    except (BadSignature, ValueError, TypeError):
+        return None
+    return client_id if person_id == administrator.id else None
+
+
+def _tickets() -> URLSafeSerializer:
+    assert current_app.secret_key, "the portal always has a secret key"
+    return URLSafeSerializer(current_app.secret_key, salt="add an application")
+
+
+def find_person(text: str) -> User | str:
+    """The person with this username, e-mail address or full name; else what to change."""
+    if not text:
+        return "Enter the owner: a username or an e-mail address."
+    person = User.named(text)
+    if person:
+        return person
+    # PostgreSQL cannot look for NUL.
+    same = [] if "\0" in text else list(User.select().where(_has_name(text)).limit(2))
+    if len(same) > 1:
+        return f"Several people are called {text}: type the username or e-mail address."
+    return (
+        same[0] if same else f"Nobody here is called {text[:100]}: choose somebody from the list."
+    )
+
+
+def _has_name(text: str) -> Any:
+    return fn.LOWER(User.name) == text.lower()
+
+
+def people_like(text: str, limit: int = 8) -> Iterable[User]:
+    """The active people whose username, e-mail address or name has this text in it."""
+    key = fold(text[:100]).replace("\0", "")
+    if not key:
+        return []
+    like = User.username_key.contains(key) | User.email_key.contains(key) | User.name.contains(key)
+    return (
+        User.select()
+        .where(like, User.disabled_at.is_null())
+        .order_by(User.username_key)
+        .limit(limit)
+    )
+
+
+def _add_error(field: Any, sentence: str) -> None:
+    field.errors = [*field.errors, sentence]
+
+
+def _text(field: Any) -> str:
+    return (field.data or "").strip()
+
+
+def _lines(field: Any) -> list[str]:
+    """The lines that are not empty, each once."""
+    lines = (line.strip() for line in (field.data or "").replace("\r", "\n").split("\n"))
+    return list(dict.fromkeys(line for line in lines if line))

@@ -1,0 +1,273 @@
+"""The list of applications: search, filter chips, order and pages, in four statements."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from peewee import SQL, Select, fn
+from werkzeug.datastructures import MultiDict
+
+from portal.clock import now
+from portal.database import database
+from portal.models import Application, Refusal, User
+from portal.models.user import fold
+from portal.text import DAY, plural
+
+ADDRESS = "/admin/applications"
+PAGE_SIZE = 25
+#: Counting stops here: "1000+" tells as much and costs the same with a million rows.
+MOST_COUNTED = 1000
+QUERY_LENGTH = 200
+LARGEST_ID = 2**63 - 1
+
+CHIPS = {
+    "": "All",
+    "attention": "Needs attention",
+    "trusted": "Trusted",
+    "public": "Public",
+    "never": "Never used",
+    "disabled": "Disabled",
+}
+SORTS = ("name", "-name", "last_used", "-last_used")
+#: What a reason is called in the list, by how its code starts.
+KINDS = {
+    "redirect_uri": "redirect error",
+    "secret": "client secret error",
+    "authentication": "client secret error",
+    "pkce": "PKCE error",
+    "verifier": "PKCE error",
+    "code": "code error",
+    "refresh": "refresh token error",
+    "device": "device code error",
+    "scope": "scope error",
+    "grant": "grant flow error",
+}
+
+
+@dataclass(frozen=True)
+class Chip:
+    key: str
+    label: str
+    count: str
+    url: str
+    current: bool
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of rows. `first` and `last` are for reading; the cursors find the rows."""
+
+    rows: list[Application]
+    first: int
+    total: str
+    next_url: str | None = None
+    previous_url: str | None = None
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.rows) - 1
+
+
+class Listing:
+    """What one request wants to see; anything odd in the address counts as not said."""
+
+    def __init__(self, args: "MultiDict[str, str]") -> None:
+        self.query = args.get("q", "").replace("\0", "").strip()[:QUERY_LENGTH]
+        self.chip = args["chip"] if args.get("chip") in CHIPS else ""
+        self.sort = args["sort"] if args.get("sort") in SORTS else SORTS[0]
+        self.backwards = "before" in args
+        self.cursor = _read_cursor(args.get("before") or args.get("after") or "", self._by_name)
+        self.first = _number(args.get("from", ""))
+
+    def context(self) -> dict[str, Any]:
+        """What the templates of the list need."""
+        filters = {key: _filter(key) for key in CHIPS}
+        found = self._found()
+        counts = capped_counts({key: (*found, *which) for key, which in filters.items()})
+        page = self._page((*found, *filters[self.chip]), counts[self.chip])
+        _note_attention(page.rows)
+        return {
+            "query": self.query,
+            "chip": self.chip,
+            "sort": self.sort,
+            "chips": [
+                Chip(key, label, counts[key], self._url(chip=key), key == self.chip)
+                for key, label in CHIPS.items()
+            ],
+            "headers": {"name": self._header("name"), "last_used": self._header("last_used")},
+            "page": page,
+        }
+
+    # Which rows
+
+    def _found(self) -> tuple[Any, ...]:
+        if not self.query:
+            return ()
+        key = fold(self.query)
+        owners = User.select(User.id).where(
+            User.username_key.contains(key) | User.email_key.contains(key) | User.name.contains(key)
+        )
+        return (
+            Application.name_key.contains(key)
+            | Application.client_id.contains(self.query)
+            | Application.owner.in_(owners),
+        )
+
+    def _page(self, which: tuple[Any, ...], total: str) -> Page:
+        rows, more = self._rows(which)
+        if not rows and self.cursor:
+            self.cursor, self.backwards = None, False
+            rows, more = self._rows(which)
+        if self.backwards:
+            has_next, has_previous = True, more
+            first = max(2, self.first - len(rows)) if more else 1
+        else:
+            has_next, has_previous = more, self.cursor is not None
+            first = self.first if self.cursor else 1
+        if not rows:
+            return Page(rows, first, total)
+        after = {"after": self._cursor_of(rows[-1]), "from": first + len(rows)}
+        before = {"before": self._cursor_of(rows[0]), "from": first}
+        return Page(
+            rows,
+            first,
+            total,
+            next_url=self._url(**after) if has_next else None,
+            previous_url=self._url(**before) if has_previous else None,
+        )
+
+    def _rows(self, which: tuple[Any, ...]) -> tuple[list[Application], bool]:
+        """The rows of this page in their order, and whether more lie beyond."""
+        descending = self.sort.startswith("-") != self.backwards
+        key = self._key
+        query = Application.select(Application, User).join(User)
+        query = query.where(*which) if which else query
+        if self.cursor:
+            value, row_id = self.cursor
+            if descending:
+                query = query.where(key <= value, (key < value) | (Application.id < row_id))
+            else:
+                query = query.where(key >= value, (key > value) | (Application.id > row_id))
+        order = (key.desc(), Application.id.desc()) if descending else (key, Application.id)
+        rows = list(query.order_by(*order).limit(PAGE_SIZE + 1))
+        page = rows[:PAGE_SIZE]
+        return (page[::-1] if self.backwards else page), len(rows) > PAGE_SIZE
+
+    @property
+    def _by_name(self) -> bool:
+        return self.sort.endswith("name")
+
+    @property
+    def _key(self) -> Any:
+        # What was never used comes before everything else, on every database.
+        return Application.name_key if self._by_name else fn.COALESCE(Application.last_used_at, 0)
+
+    def _cursor_of(self, row: Application) -> str:
+        value = row.name_key if self._by_name else row.last_used_at or 0
+        return base64.urlsafe_b64encode(json.dumps([value, row.id]).encode()).decode()
+
+    # Addresses
+
+    def _url(self, **changes: object) -> str:
+        said = {"q": self.query, "chip": self.chip, "sort": self.sort, **changes}
+        if said["sort"] == SORTS[0]:
+            del said["sort"]
+        query = urlencode({name: value for name, value in said.items() if value})
+        return f"{ADDRESS}?{query}" if query else ADDRESS
+
+    def _header(self, name: str) -> tuple[str, str | None]:
+        order = {name: "ascending", f"-{name}": "descending"}.get(self.sort)
+        # Names start with A, times with the latest.
+        first, second = (name, f"-{name}") if name == "name" else (f"-{name}", name)
+        return self._url(sort=second if self.sort == first else first), order
+
+
+def capped_counts(which: Mapping[str, Sequence[Any]]) -> dict[str, str]:
+    """How many applications meet each list of conditions, in one statement; at most "1000+"."""
+    if not which:
+        return {}
+    columns = []
+    for conditions in which.values():
+        some = Application.select(Application.id).limit(MOST_COUNTED + 1)
+        some = some.where(*conditions) if conditions else some
+        columns.append(Select((some.alias("some"),), (fn.COUNT(SQL("*")),)))
+    row = next(iter(Select((), columns).bind(database.obj).tuples().execute()))
+    return {
+        key: f"{MOST_COUNTED}+" if count > MOST_COUNTED else str(count)
+        for key, count in zip(which, row, strict=True)
+    }
+
+
+def _filter(chip: str) -> tuple[Any, ...]:
+    """The condition behind a chip; none for all."""
+    if chip == "attention":
+        refused = Refusal.select(Refusal.application_id).where(Refusal.last_at > now() - DAY)
+        return (Application.id.in_(refused),)
+    conditions = {
+        "trusted": (Application.trusted,),
+        "public": (~Application.confidential,),
+        "never": (Application.last_used_at.is_null(),),
+        "disabled": (Application.disabled_at.is_null(False),),
+    }
+    return conditions.get(chip, ())
+
+
+def _note_attention(rows: list[Application]) -> None:
+    """Put what went wrong within a day on each row: `12 redirect errors today`, or None."""
+    since = now() - DAY
+    refused = (
+        Refusal.select(
+            Refusal.application_id,
+            Refusal.reason,
+            fn.SUM(Refusal.count),
+            fn.MIN(Refusal.first_at),
+        )
+        .where(
+            Refusal.application_id.in_([row.id for row in rows]),
+            Refusal.last_at > since,
+        )
+        .group_by(Refusal.application_id, Refusal.reason)
+        .tuples()
+    )
+    kinds: dict[int, dict[str, tuple[int, bool]]] = {}
+    for application_id, reason, count, first_at in refused:
+        mine = kinds.setdefault(application_id, {})
+        times, today = mine.get(_kind(reason), (0, True))
+        mine[_kind(reason)] = times + int(count), today and first_at > since
+    for row in rows:
+        row.attention = _words(kinds[row.id]) if row.id in kinds else None  # type: ignore[attr-defined]
+
+
+def _kind(reason: str) -> str:
+    return next((kind for start, kind in KINDS.items() if reason.startswith(start)), "error")
+
+
+def _words(kinds: dict[str, tuple[int, bool]]) -> str:
+    """The kind that happened most. A row counts from its first day on, so an older one counts
+    more than today's and is said without a number."""
+    kind, (times, today) = max(kinds.items(), key=lambda item: item[1][0])
+    if today:
+        return f"{plural(times, kind)} today"
+    return f"{kind[0].upper()}{kind[1:]}s today"
+
+
+def _read_cursor(text: str, by_name: bool) -> tuple[str | int, int] | None:
+    """The place that a page starts from; None for anything that no link of ours says."""
+    try:
+        value, row_id = json.loads(base64.b64decode(text, altchars=b"-_", validate=True))
+        if isinstance(value, str):
+            value.encode()
+    except (ValueError, TypeError):
+        return None
+    if type(row_id) is not int or not 0 <= row_id <= LARGEST_ID:
+        return None
+    if by_name:
+        return (value, row_id) if isinstance(value, str) and "\0" not in value else None
+    return (value, row_id) if type(value) is int and 0 <= value <= LARGEST_ID else None
+
+
+def _number(text: str) -> int:
+    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 10 else 1

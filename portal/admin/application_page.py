@@ -1,0 +1,186 @@
+"""What an application's own page shows: its secrets, its refusals, and how to try it."""
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from shlex import quote
+from typing import Any, NamedTuple
+from urllib.parse import quote as percent_encode
+from urllib.parse import urlencode
+
+from flask import current_app
+
+from portal.credentials import derive_key
+from portal.models import Application, ApplicationSecret, Refusal
+from portal.models.application import (
+    AUTHORIZATION_CODE,
+    CLIENT_CREDENTIALS,
+    DEVICE_CODE,
+    REFRESH_TOKEN,
+)
+from portal.models.refusal import DETAIL_LENGTH
+from portal.models.scope import PERSONAL
+from portal.oauth import application_rules, redirect_uris
+from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH
+
+SHOWN_SECRETS = 10
+
+
+def page_context(application: Application) -> dict[str, Any]:
+    """Everything that templates/admin/applications/show.html needs but a new secret."""
+    return {
+        "application": application,
+        "secret": None,
+        "secrets": _secrets(application),
+        "refusals": refusals_of(application),
+        "connected": application.people_connected(),
+        "links": list(_links(application)),
+        "warnings": application_rules.warnings(application.__data__),
+    }
+
+
+def _secrets(application: Application) -> list[ApplicationSecret]:
+    """The latest secrets, the newest first; the rows hold no secret."""
+    mine = ApplicationSecret.select().where(ApplicationSecret.application == application.id)
+    return list(mine.order_by(ApplicationSecret.id.desc()).limit(SHOWN_SECRETS))
+
+
+# Refusals
+
+
+@dataclass(frozen=True)
+class ShownRefusal:
+    """A refusal as the operator reads it."""
+
+    title: str
+    sentence: str
+    count: int
+    last_at: int
+    reference: str
+    sent: str = ""
+    saved: str | None = None
+    #: (sent, saved, differs, name) for each part of a redirect URI.
+    diff: list[redirect_uris.Part] = field(default_factory=list)
+    can_save: bool = False
+
+
+def refusals_of(application: Application) -> list[ShownRefusal]:
+    """An application's latest refusals, redirect URIs beside the saved one that was meant."""
+    return [_shown(refusal, application) for refusal in Refusal.of(application.id)]
+
+
+def savable_uri(application: Application, uri: str) -> str | None:
+    """`uri` when a refusal of this application offers to save it: never a link's invention."""
+    offered = (it.sent for it in refusals_of(application) if it.can_save)
+    return next((sent for sent in offered if sent == uri), None)
+
+
+def _shown(refusal: Refusal, application: Application) -> ShownRefusal:
+    reason = REASONS.get(refusal.reason)
+    title = reason.title if reason else refusal.reason
+    hint = reason.hint if reason else ""
+    when = (refusal.count, refusal.last_at, refusal.reference)
+    sent = refusal.detail
+    if refusal.reason != REDIRECT_URI_MISMATCH.code:
+        return ShownRefusal(title, hint, *when, sent=sent)
+    if redirect_uris.matches(sent, application.redirect_uris):
+        return ShownRefusal(title, "It has been saved since.", *when, sent=sent)
+    saved = redirect_uris.nearest(sent, application.redirect_uris)
+    if saved is None:
+        return ShownRefusal(title, "No redirect URI is saved.", *when, sent=sent)
+    return ShownRefusal(
+        title,
+        redirect_uris.sentence(sent, saved),
+        *when,
+        sent=sent,
+        saved=saved,
+        diff=redirect_uris.explain(sent, saved),
+        can_save=_may_be_saved(sent, application.redirect_uris),
+    )
+
+
+def _may_be_saved(sent: str, saved: list[str]) -> bool:
+    """Whether one click may save it. Anybody can fill this list with their own addresses, so
+    only one whose host is saved already is offered."""
+    if len(sent) >= DETAIL_LENGTH or redirect_uris.problem(sent):
+        return False
+    return any(redirect_uris.same_host(sent, uri) for uri in saved)
+
+
+# Try it
+
+
+class Link(NamedTuple):
+    """How to try one grant flow: a page to open, a command to paste."""
+
+    label: str
+    curl: str
+    url: str | None = None
+    url_text: str = ""
+
+
+def _links(application: Application) -> Iterator[Link]:
+    issuer = current_app.extensions["portal.settings"].issuer
+    scope = " ".join(application.scopes)
+    if application.allows_grant(AUTHORIZATION_CODE) and application.redirect_uris:
+        yield _authorization_code(application, issuer, scope)
+    if application.allows_grant(CLIENT_CREDENTIALS):
+        own = " ".join(name for name in application.scopes if name not in PERSONAL)
+        grant = {"grant_type": CLIENT_CREDENTIALS, **({"scope": own} if own else {})}
+        yield Link("Client Credentials", _curl(application, f"{issuer}/oauth/token", grant))
+    if application.allows_grant(DEVICE_CODE):
+        start = _curl(application, f"{issuer}/oauth/device_authorization", {"scope": scope})
+        swap = {"grant_type": DEVICE_CODE, "device_code": "$DEVICE_CODE"}
+        poll = _curl(application, f"{issuer}/oauth/token", swap)
+        yield Link("Device Code", f"{start}\n\n{poll}", f"{issuer}/device", "Open the device page")
+    if application.allows_grant(REFRESH_TOKEN):
+        swap = {"grant_type": REFRESH_TOKEN, "refresh_token": "$REFRESH_TOKEN"}
+        yield Link("Refresh", _curl(application, f"{issuer}/oauth/token", swap))
+
+
+def _authorization_code(application: Application, issuer: str, scope: str) -> Link:
+    # The same at every look at this page, so that the link and the command fit together.
+    key = derive_key(str(current_app.secret_key), f"try {application.client_id}")
+    verifier = _base64url(key)
+    redirect_uri = application.redirect_uris[0]
+    asked = {
+        "response_type": "code",
+        "client_id": application.client_id,
+        "redirect_uri": redirect_uri,
+        "scope": scope,
+        "state": "try-it",
+        "code_challenge": _base64url(sha256(verifier.encode()).digest()),
+        "code_challenge_method": "S256",
+    }
+    swap = {
+        "grant_type": AUTHORIZATION_CODE,
+        "code": "$CODE",
+        "redirect_uri": redirect_uri,
+        "code_verifier": verifier,
+    }
+    return Link(
+        "Authorisation Code",
+        _curl(application, f"{issuer}/oauth/token", swap),
+        f"{issuer}/oauth/authorize?" + urlencode({k: v for k, v in asked.items() if v}),
+        "Open the sign-in page",
+    )
+
+
+def _curl(application: Application, address: str, fields: dict[str, str]) -> str:
+    """A command to paste; $CLIENT_SECRET and other $NAMES are the shell's to fill in."""
+    lines = [f"curl {quote(address)}"]
+    if application.confidential:
+        name = percent_encode(application.client_id, safe="")
+        lines.append(f'-u "{name}:$CLIENT_SECRET"')
+    else:
+        fields = {"client_id": application.client_id, **fields}
+    for name, value in fields.items():
+        if value:
+            shown = f'"{name}={value}"' if value.startswith("$") else quote(f"{name}={value}")
+            lines.append(f"--data-urlencode {shown}")
+    return " \\\n  ".join(lines)
+
+
+def _base64url(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
