@@ -218,7 +218,7 @@ def _filter(chip: str) -> tuple[Any, ...]:
 def _note_attention(rows: list[Application]) -> None:
     """Put what went wrong within a day on each row: `12 redirect errors today`, or None."""
     since = now() - DAY
-    refused = (
+    refused: Any = (
         Refusal.select(
             Refusal.application_id,
             Refusal.reason,
