@@ -183,12 +183,24 @@ class PortalServer(AuthorizationServer):
         self, request: ProtocolRequest | None, error: OAuth2Error
     ) -> Response:
         """RFC 6749 §5.2: the error as JSON; the operator learns the cause."""
+        self._check_freshness(request, error)
         self.note(error)
         body = {"error": error.error, "error_description": error.get_error_description()}
         response = self.handle_response(error.status_code or 400, body, self.HEADERS)
         if response.status_code == 401:
             response.headers["WWW-Authenticate"] = 'Basic realm="Portal", charset="UTF-8"'
         return response
+
+    def _check_freshness(self, request: ProtocolRequest | None, error: OAuth2Error) -> None:
+        """A "no" may come from an outdated row: then look again before anybody hears it."""
+        if request is None or request.client is None:
+            return
+        if isinstance(error, Refused) and not error.reason.noted:
+            return
+        client_id = request.client.client_id
+        if self.clients.current(client_id) is not request.client:
+            request.client = None
+            raise StaleClient(client_id)
 
     @staticmethod
     def note(error: OAuth2Error) -> str | None:

@@ -41,7 +41,7 @@ def _refusal(client: Client | None, sent: Credentials) -> Refused:
     secret = sent.secret or ""
     hashed = hash_secret(secret.strip())
     known = list(
-        ApplicationSecret.select(ApplicationSecret, Application.client_id)
+        ApplicationSecret.select(ApplicationSecret, Application.id, Application.client_id)
         .join(Application)
         .where(ApplicationSecret.hash == hashed)
         .limit(5)

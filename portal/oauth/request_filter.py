@@ -85,9 +85,7 @@ def read_machine_request(request: Request, issuer: str) -> ProtocolRequest:
     """
     if request.query_string:
         raise refuse(PARAMETERS_IN_URL)
-    if request.mimetype != FORM:
-        raise refuse(WRONG_CONTENT_TYPE, detail=request.mimetype[:80])
-    data, repeated = _parse(request.get_data(cache=False))
+    data, repeated = _parse(_form_body(request))
     if repeated:
         raise refuse(REPEATED_PARAMETER, detail=", ".join(sorted(repeated))[:200])
     credentials = _credentials(request, data)
@@ -104,12 +102,17 @@ def read_authorization_request(request: Request, issuer: str) -> ProtocolRequest
     if request.method == "POST":
         if request.query_string:
             raise refuse(PARAMETERS_IN_URL)
-        if request.mimetype != FORM:
-            raise refuse(WRONG_CONTENT_TYPE, detail=request.mimetype[:80])
-        data, repeated = _parse(request.get_data())
+        data, repeated = _parse(_form_body(request))
     else:
         data, repeated = _parse(request.query_string)
     return ProtocolRequest("GET", issuer + request.path, Payload(data, repeated))
+
+
+def _form_body(request: Request) -> bytes:
+    body = request.get_data()
+    if body and request.mimetype != FORM:
+        raise refuse(WRONG_CONTENT_TYPE, detail=request.mimetype[:80])
+    return body
 
 
 def _parse(raw: bytes) -> tuple[dict[str, str], frozenset[str]]:

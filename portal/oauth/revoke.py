@@ -24,7 +24,7 @@ class Revocation(RevocationEndpoint):
     CLIENT_AUTH_METHODS = [BASIC, POST, NONE]
 
     def authenticate_token(self, request: Any, client: Client) -> Presented | None:
-        found = find_presented(request, client)
+        found = find_presented(request, client, with_previous=True)
         if found is None:
             return None
         presented, row = found

@@ -114,9 +114,7 @@ def test_a_trusted_application_shows_no_consent_page_but_signs_in(app, alice, bo
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9999/cb", "com.example.app:/cb"])
-def test_a_public_application_on_the_device_is_asked_every_time(
-    app, alice, bob, browser_of, uri
-):
+def test_a_public_application_on_the_device_is_asked_every_time(app, alice, bob, browser_of, uri):
     application, _ = make_application(
         alice, confidential=False, redirect_uris=["http://127.0.0.1/cb", "com.example.app:/cb"]
     )

@@ -1,0 +1,182 @@
+"""Client authentication: one answer for the caller, the cause for the operator."""
+
+import base64
+import time
+
+import pytest
+import time_machine
+
+from portal.models import AccessToken, ApplicationSecret, Refusal
+from portal.models.application import CLIENT_CREDENTIALS
+from tests.factories import make_application
+from tests.flows import RelyingApp, basic
+
+
+def refused(response, reason: str) -> Refusal:
+    assert response.status_code == 401
+    assert response.get_json() == {
+        "error": "invalid_client",
+        "error_description": "Invalid client ID or secret",
+    }
+    assert response.headers["WWW-Authenticate"].startswith("Basic ")
+    assert response.headers["Cache-Control"] == "no-store"
+    assert AccessToken.select().count() == 0
+    refusal = Refusal.get()
+    assert refusal.reason == reason
+    return refusal
+
+
+@pytest.mark.parametrize("auth", ["basic", "post"])
+def test_a_secret_may_be_sent_in_the_header_or_in_the_body(rp, auth):
+    response = rp.post("/oauth/token", {"grant_type": "client_credentials"}, auth)
+    assert response.status_code == 200
+
+
+def test_a_wrong_secret(rp):
+    rp.secret = "pcs_" + "x" * 43
+    assert refused(rp.token("client_credentials"), "secret_wrong").application_id == (
+        rp.application.id
+    )
+
+
+def test_an_unknown_client_id(rp):
+    rp.client_id = "c_nobody"
+    assert refused(rp.token("client_credentials"), "client_unknown").application_id == 0
+
+
+def test_a_retired_secret(rp):
+    rp.application.rotate_secret()
+    refusal = refused(rp.token("client_credentials"), "secret_retired")
+    assert refusal.detail == rp.secret[:8]
+
+
+def test_an_expired_secret(rp):
+    rp.application.rotate_secret(keep_seconds=60)
+    with time_machine.travel(time.time() + 61, tick=False):
+        refused(rp.token("client_credentials"), "secret_expired")
+
+
+def test_the_secret_of_another_application(rp, other):
+    rp.secret = other.secret
+    assert refused(rp.token("client_credentials"), "secret_of_another").detail == other.client_id
+
+
+def test_spaces_around_the_secret(rp):
+    rp.secret = f" {rp.secret}\n"
+    refused(rp.token("client_credentials"), "secret_padded")
+
+
+def test_the_hash_pasted_as_the_secret(rp):
+    rp.secret = bytes(ApplicationSecret.get().hash).hex()
+    refused(rp.token("client_credentials"), "secret_hash")
+
+
+def test_a_confidential_application_without_its_secret(rp):
+    rp.secret = None
+    refused(rp.token("client_credentials"), "secret_missing")
+
+
+def test_a_public_application_with_a_secret(public):
+    public.secret = "pcs_" + "x" * 43
+    refused(public.token("refresh_token", refresh_token="x"), "secret_unexpected")
+
+
+def test_a_disabled_application(rp):
+    rp.application.disable()
+    refused(rp.token("client_credentials"), "application_disabled")
+
+
+def test_nothing_sent(client):
+    response = client.post("/oauth/token", data={"grant_type": "client_credentials"})
+    refused(response, "authentication_missing")
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "Basic", "Basic ", "Basic !!!", "Basic " + base64.b64encode(b"\xff\xfe:x").decode(),
+     "Basic " + base64.b64encode(b"no-colon").decode(), "Basic " + base64.b64encode(b":x").decode(),
+     "Bearer x", "Negotiate x", "Basic é",
+     "Basic " + base64.b64encode(b"a:%ff").decode(), "Basic " + base64.b64encode(b"a\0:b").decode()],
+)  # fmt: skip
+def test_a_header_that_cannot_be_read(rp, header):
+    response = rp.http.post(
+        "/oauth/token",
+        data={"grant_type": "client_credentials"},
+        headers={"Authorization": header},
+    )
+    refused(response, "authentication_malformed")
+
+
+def test_percent_encoded_specials_work(app, alice):
+    application, secret = make_application(
+        alice, client_id="app: ü%+/?", grants=[CLIENT_CREDENTIALS]
+    )
+    rp = RelyingApp(app.test_client(), application, secret)
+    assert rp.token("client_credentials").status_code == 200
+
+
+def test_two_methods_at_once(rp):
+    response = rp.http.post(
+        "/oauth/token",
+        data={"grant_type": "client_credentials", "client_secret": rp.secret},
+        headers=basic(rp.client_id, rp.secret),
+    )
+    assert response.status_code == 400
+    assert response.get_json()["error"] == "invalid_request"
+
+
+def test_one_in_the_header_and_another_in_the_body(rp, other):
+    response = rp.http.post(
+        "/oauth/token",
+        data={"grant_type": "client_credentials", "client_id": other.client_id},
+        headers=basic(rp.client_id, rp.secret),
+    )
+    assert response.get_json()["error"] == "invalid_request"
+    same = rp.http.post(
+        "/oauth/token",
+        data={"grant_type": "client_credentials", "client_id": rp.client_id},
+        headers=basic(rp.client_id, rp.secret),
+    )
+    assert same.status_code == 200
+
+
+def test_both_secrets_work_until_the_chosen_day(rp):
+    old = rp.secret
+    new = rp.application.rotate_secret(keep_seconds=86400)
+    for secret in (old, new):
+        rp.secret = secret
+        assert rp.token("client_credentials").status_code == 200
+    with time_machine.travel(time.time() + 86401, tick=False):
+        assert rp.token("client_credentials").status_code == 200
+        rp.secret = old
+        assert rp.token("client_credentials").status_code == 401
+
+
+def test_a_retired_secret_stops_at_once_also_in_a_warm_process(rp):
+    assert rp.token("client_credentials").status_code == 200
+    rp.application.retire_secret(ApplicationSecret.get().id)
+    assert rp.token("client_credentials").status_code == 401
+
+
+def test_other_peoples_wrong_secrets_never_lock_out_the_right_one(rp):
+    right, rp.secret = rp.secret, "pcs_wrong"
+    for _ in range(50):
+        assert rp.token("client_credentials").status_code == 401
+    assert Refusal.get().count == 50
+    rp.secret = right
+    assert rp.token("client_credentials").status_code == 200
+
+
+def test_the_secret_says_when_it_was_last_used(rp):
+    for _ in range(3):
+        rp.token("client_credentials")
+    secret = ApplicationSecret.get()
+    assert abs(secret.last_used_at - time.time()) < 5
+    assert abs(secret.application.last_used_at - time.time()) < 5
+
+
+def test_refusals_are_bounded(rp):
+    for n in range(80):
+        Refusal.note(rp.application.id, "redirect_uri_mismatch", f"https://evil.example/{n}")
+    assert Refusal.select().count() == 50
+    assert Refusal.of(rp.application.id)[0].detail == "https://evil.example/79"

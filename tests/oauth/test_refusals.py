@@ -1,0 +1,341 @@
+"""Every reason to refuse can be met, and the operator learns which one it was."""
+
+import time
+
+import pytest
+import time_machine
+
+from portal.models import ApplicationSecret, AuthorizationCode, Consent, DeviceCode, Refusal
+from portal.oauth.refusals import REASONS
+from tests.factories import post
+from tests.flows import DEVICE_GRANT, basic, query
+
+
+class Scene:
+    """What the stories below need."""
+
+    def __init__(self, rp, other, public, browser):
+        self.rp, self.other, self.public, self.browser = rp, other, public, browser
+
+    def code(self, **changes) -> str:
+        response = self.rp.authorize(self.browser, **changes)
+        if response.status_code == 200:
+            response = self.rp.decide(self.browser, response)
+        return query(response)["code"]
+
+    def tokens(self) -> dict:
+        return self.rp.redeem(self.code()).get_json()
+
+    def device(self) -> str:
+        answer = self.rp.post("/oauth/device_authorization", {}).get_json()
+        self.user_code = answer["user_code"]
+        return answer["device_code"]
+
+    def poll(self, code: str):
+        return self.rp.token(DEVICE_GRANT, device_code=code)
+
+    def raw(self, **kwargs):
+        return self.rp.http.post("/oauth/token", **kwargs)
+
+
+def story_of_malformed(s):
+    return s.raw(data=b"a=%ff", content_type="application/x-www-form-urlencoded")
+
+
+def story_of_wrong_content_type(s):
+    return s.raw(json={"grant_type": "client_credentials"})
+
+
+def story_of_parameters_in_url(s):
+    return s.raw(query_string={"grant_type": "client_credentials"})
+
+
+def story_of_repeated_parameter(s):
+    return s.raw(
+        data=b"grant_type=a&grant_type=b", content_type="application/x-www-form-urlencoded"
+    )
+
+
+def story_of_parameter_missing(s):
+    return s.rp.redeem(None)
+
+
+def story_of_request_object(s):
+    return s.rp.authorize(s.browser, request="x.y.z")
+
+
+def story_of_request_uri(s):
+    return s.rp.authorize(s.browser, request_uri="https://app.example.org/r")
+
+
+def story_of_client_unknown(s):
+    s.rp.client_id = "c_nobody"
+    return s.rp.token("client_credentials")
+
+
+def story_of_client_id_missing(s):
+    return s.rp.authorize(s.browser, client_id=None)
+
+
+def story_of_application_disabled(s):
+    s.rp.application.disable()
+    return s.rp.token("client_credentials")
+
+
+def story_of_authentication_missing(s):
+    return s.raw(data={"grant_type": "client_credentials"})
+
+
+def story_of_authentication_malformed(s):
+    return s.raw(data={"grant_type": "client_credentials"}, headers={"Authorization": "Basic ?"})
+
+
+def story_of_two_methods(s):
+    headers = basic(s.rp.client_id, s.rp.secret)
+    return s.raw(data={"grant_type": "x", "client_secret": "y"}, headers=headers)
+
+
+def story_of_client_id_differs(s):
+    headers = basic(s.rp.client_id, s.rp.secret)
+    return s.raw(data={"grant_type": "x", "client_id": "y"}, headers=headers)
+
+
+def story_of_secret_missing(s):
+    s.rp.secret = None
+    return s.rp.token("client_credentials")
+
+
+def story_of_secret_wrong(s):
+    s.rp.secret = "pcs_wrong"
+    return s.rp.token("client_credentials")
+
+
+def story_of_secret_retired(s):
+    s.rp.application.rotate_secret()
+    return s.rp.token("client_credentials")
+
+
+def story_of_secret_expired(s):
+    s.rp.application.rotate_secret(keep_seconds=60)
+    with time_machine.travel(time.time() + 60, tick=False):
+        return s.rp.token("client_credentials")
+
+
+def story_of_secret_of_another(s):
+    s.rp.secret = s.other.secret
+    return s.rp.token("client_credentials")
+
+
+def story_of_secret_padded(s):
+    s.rp.secret += " "
+    return s.rp.token("client_credentials")
+
+
+def story_of_secret_hash(s):
+    row = ApplicationSecret.get(ApplicationSecret.application == s.rp.application)
+    s.rp.secret = bytes(row.hash).hex()
+    return s.rp.token("client_credentials")
+
+
+def story_of_secret_unexpected(s):
+    s.public.secret = "pcs_x"
+    return s.public.token("refresh_token", refresh_token="x")
+
+
+def story_of_redirect_uri_mismatch(s):
+    return s.rp.authorize(s.browser, redirect_uri="https://evil.example.org/")
+
+
+def story_of_redirect_uri_missing(s):
+    s.rp.application.change(redirect_uris=["https://a.example.org/", "https://b.example.org/"])
+    return s.rp.authorize(s.browser, redirect_uri=None)
+
+
+def story_of_response_type_unsupported(s):
+    return s.rp.authorize(s.browser, response_type="token")
+
+
+def story_of_response_mode_unsupported(s):
+    return s.rp.authorize(s.browser, response_mode="fragment")
+
+
+def story_of_grant_type_unsupported(s):
+    return s.rp.token("password")
+
+
+def story_of_grant_not_allowed(s):
+    return s.public.token("client_credentials")
+
+
+def story_of_scope_not_allowed(s):
+    return s.rp.authorize(s.browser, scope="admin:all")
+
+
+def story_of_scope_exceeds(s):
+    return s.rp.refresh(s.tokens()["refresh_token"], scope="openid email")
+
+
+def story_of_access_denied(s):
+    return s.rp.decide(s.browser, s.rp.authorize(s.browser), "deny")
+
+
+def story_of_login_required(s):
+    return s.rp.authorize(s.rp.http, prompt="none")
+
+
+def story_of_consent_required(s):
+    return s.rp.authorize(s.browser, prompt="none")
+
+
+def story_of_prompt_invalid(s):
+    return s.rp.authorize(s.browser, prompt="none login")
+
+
+def story_of_pkce_missing(s):
+    return s.rp.authorize(s.browser, code_challenge=None, code_challenge_method=None)
+
+
+def story_of_pkce_method(s):
+    return s.rp.authorize(s.browser, code_challenge_method="plain")
+
+
+def story_of_pkce_malformed(s):
+    return s.rp.authorize(s.browser, code_challenge="short")
+
+
+def story_of_verifier_missing(s):
+    return s.rp.redeem(s.code(), code_verifier=None)
+
+
+def story_of_verifier_wrong(s):
+    return s.rp.redeem(s.code(), code_verifier="w" * 43)
+
+
+def story_of_verifier_unexpected(s):
+    s.rp.application.change(require_pkce=False)
+    return s.rp.redeem(s.code(code_challenge=None, code_challenge_method=None))
+
+
+def story_of_code_unknown(s):
+    return s.rp.redeem("nonsense")
+
+
+def story_of_code_foreign(s):
+    return s.other.redeem(s.code())
+
+
+def story_of_code_expired(s):
+    code = s.code()
+    AuthorizationCode.update(expires_at=1).execute()
+    return s.rp.redeem(code)
+
+
+def story_of_code_reused(s):
+    code = s.code()
+    s.rp.redeem(code)
+    return s.rp.redeem(code)
+
+
+def story_of_code_withdrawn(s):
+    code = s.code()
+    row = AuthorizationCode.get()
+    Consent.withdraw(row.user_id, row.application_id)
+    return s.rp.redeem(code)
+
+
+def story_of_redirect_uri_differs(s):
+    return s.rp.redeem(s.code(), redirect_uri="https://evil.example.org/")
+
+
+def story_of_refresh_unknown(s):
+    return s.rp.refresh("nonsense")
+
+
+def story_of_refresh_foreign(s):
+    return s.other.refresh(s.tokens()["refresh_token"])
+
+
+def story_of_refresh_ended(s):
+    token = s.tokens()["refresh_token"]
+    s.rp.post("/oauth/revoke", {"token": token})
+    return s.rp.refresh(token)
+
+
+def story_of_refresh_expired(s):
+    token = s.tokens()["refresh_token"]
+    with time_machine.travel(time.time() + 31 * 86400, tick=False):
+        return s.rp.refresh(token)
+
+
+def story_of_refresh_reused(s):
+    first = s.tokens()["refresh_token"]
+    second = s.rp.refresh(first).get_json()["refresh_token"]
+    s.rp.refresh(second)
+    return s.rp.refresh(first)
+
+
+def story_of_device_unknown(s):
+    return s.poll("nonsense")
+
+
+def story_of_device_foreign(s):
+    return s.other.token(DEVICE_GRANT, device_code=s.device())
+
+
+def story_of_device_used(s):
+    code = s.device()
+    s.rp.decide(s.browser, post(s.browser, "/device", {"user_code": s.user_code}))
+    s.poll(code)
+    return s.poll(code)
+
+
+def story_of_device_expired(s):
+    code = s.device()
+    DeviceCode.update(expires_at=1).execute()
+    return s.poll(code)
+
+
+def story_of_device_pending(s):
+    return s.poll(s.device())
+
+
+def story_of_device_slow_down(s):
+    code = s.device()
+    s.poll(code)
+    return s.poll(code)
+
+
+def story_of_token_foreign(s):
+    return s.other.post("/oauth/revoke", {"token": s.tokens()["access_token"]})
+
+
+@pytest.fixture
+def scene(rp, other, public, browser_of, bob) -> Scene:
+    return Scene(rp, other, public, browser_of(bob))
+
+
+@pytest.mark.parametrize("code", sorted(REASONS))
+def test_every_reason_can_be_met(scene, code):
+    reason = REASONS[code]
+    response = globals()[f"story_of_{code}"](scene)
+    noted = [row.reason for row in Refusal.select()]
+    assert noted == ([code] if reason.noted else [])
+    if response.is_json:
+        assert response.status_code == reason.status
+        assert response.get_json()["error"] == reason.error
+        assert response.get_json()["error_description"] == reason.sentence
+    elif response.status_code == 303:
+        assert query(response)["error"] == reason.error
+    else:
+        assert response.status_code == 400
+        assert Refusal.get().reference in response.get_data(as_text=True)
+
+
+@pytest.mark.parametrize("reason", REASONS.values(), ids=lambda reason: reason.code)
+def test_what_the_caller_hears_is_plain_ascii(reason):
+    """RFC 6749 §5.2: %x20-21 / %x23-5B / %x5D-7E; protocol text is never translated."""
+    for text in (reason.error, reason.sentence):
+        assert text.isascii()
+        assert text.isprintable()
+        assert not set(text) & set('"\\')
+    assert reason.hint or not reason.noted
