@@ -7,21 +7,33 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from importlib import import_module
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from granian import Granian
 from granian.constants import Interfaces
-from granian.log import LogLevels
+from granian.log import LOGGING_CONFIG, LogLevels
+
+from portal.security import MAX_BODY_BYTES
 
 ROOT = Path(__file__).parent.parent
 WORKERS = 2
 THREADS = 2
+#: Threads that receive a request's body, a worker; PostgreSQL's 100 connections serve two workers.
+RECEIVERS = 48
 #: A thread that ends takes its database connection along; ten minutes is granian's most.
 THREAD_IDLE_SECONDS = 600
 #: How long requests may take to finish after SIGTERM; the whole exit stays under ten seconds.
 GRACE_SECONDS = 8
 READY_SECONDS = 60
+#: How the number of turns reaches the workers.
+TURNS = "SERVE_TURNS"
+
+Environ = dict[str, Any]
 
 
 class CannotListen(Exception):
@@ -56,25 +68,54 @@ def run(address: str, port: int, workers: int, threads: int, on_ready: Callable[
     """
     sys.modules.pop("wsgi", None)
     os.environ["PORT"] = str(port)
+    os.environ[TURNS] = str(threads)
     server = Granian(
-        "wsgi:app",
+        "portal.serve:patient_app",
+        factory=True,
         address=address,
         port=port,
         interface=Interfaces.WSGI,
         workers=workers,
-        blocking_threads=threads,
+        blocking_threads=max(RECEIVERS, threads),
         blocking_threads_idle_timeout=THREAD_IDLE_SECONDS,
         workers_kill_timeout=GRACE_SECONDS,
         websockets=False,
         working_dir=ROOT,
         log_access=False,
-        log_level=LogLevels.warning,
+        log_level=LogLevels.error,
+        log_dictconfig=_log_to_stderr(),
     )
     watcher = threading.Thread(target=_when_ready, args=(address, port, on_ready), daemon=True)
     server.on_startup(watcher.start)
     # What is loaded by now stays in memory that the workers share.
     gc.freeze()
     server.serve()
+
+
+def patient_app() -> Callable[[Environ, Callable], Iterable[bytes]]:
+    """`wsgi:app` for a worker: it waits for a request's body before it takes a thread's turn.
+
+    Few turns are fastest, for Python's threads get in each other's way; but few threads alone
+    would let a handful of stalled uploads stop everybody.
+    """
+    app = import_module("wsgi").app
+    turns = threading.BoundedSemaphore(int(os.environ[TURNS]))
+
+    def call(environ: Environ, start_response: Callable) -> Iterable[bytes]:
+        if environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING"):
+            # One byte more than is allowed, so that the app still sees that it is too much.
+            environ["wsgi.input"] = BytesIO(environ["wsgi.input"].read(MAX_BODY_BYTES + 1))
+        with turns:
+            return app(environ, start_response)
+
+    return call
+
+
+def _log_to_stderr() -> dict[str, Any]:
+    config: dict[str, Any] = deepcopy(LOGGING_CONFIG)
+    for handler in config["handlers"].values():
+        handler["stream"] = "ext://sys.stderr"
+    return config
 
 
 def _when_ready(address: str, port: int, on_ready: Callable[[], None]) -> None:
