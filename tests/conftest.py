@@ -14,7 +14,9 @@ from portal import create_app
 from portal.database import database, migrate, open_database
 from portal.models import Scope, User
 from portal.settings import Settings
-from tests import factories
+from tests import engines, factories
+from tests.postgres.cluster import Cluster, find_programs, running_cluster, what_is_missing
+from tests.requirements import require
 
 ISSUER = "http://localhost:8000"
 
@@ -30,10 +32,30 @@ def migrated(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A throw-away PostgreSQL cluster."""
+    require("postgres", what_is_missing())
+    programs = find_programs()
+    assert programs
+    with running_cluster(programs) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres) -> str:
+    """A migrated database of that cluster; `app` empties its tables."""
+    return postgres.create("portal")
+
+
 @pytest.fixture
-def database_url(tmp_path, migrated) -> str:
+def database_url(request, tmp_path, migrated) -> str:
+    """SQLite, unless the test says `on_both_engines` or the run names another database."""
+    if getattr(request, "param", engines.SQLITE) == engines.POSTGRES:
+        return request.getfixturevalue("postgres_url")
     if url := os.environ.get("PORTAL_TEST_DATABASE_URL"):
-        return url
+        # Each worker of a parallel run has a database of its own.
+        return url + os.environ.get("PYTEST_XDIST_WORKER", "")
     shutil.copy(migrated, tmp_path / "portal.db")
     return f"sqlite:///{tmp_path}/portal.db"
 

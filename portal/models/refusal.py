@@ -6,7 +6,7 @@ happens, and an application keeps at most `ROWS_EACH` rows, so that nobody can f
 
 from typing import Self
 
-from peewee import BigIntegerField, IntegerField, TextField
+from peewee import BigIntegerField, IntegerField, Ordering, TextField
 
 from portal.clock import now
 from portal.credentials import hash_secret, make_reference
@@ -68,7 +68,7 @@ class Refusal(Record):
     @classmethod
     def _forget_old(cls, application_id: int) -> None:
         mine = cls.application_id == application_id
-        kept = cls.select(cls.id).where(mine).order_by(cls.last_at.desc()).limit(ROWS_EACH)
+        kept = cls.select(cls.id).where(mine).order_by(*cls._latest_first()).limit(ROWS_EACH)
         cls.delete().where(mine, cls.id.not_in(kept)).execute()
 
     @classmethod
@@ -77,6 +77,10 @@ class Refusal(Record):
         return list(
             cls.select()
             .where(cls.application_id == application_id)
-            .order_by(cls.last_at.desc())
+            .order_by(*cls._latest_first())
             .limit(limit)
         )
+
+    @classmethod
+    def _latest_first(cls) -> tuple[Ordering, Ordering]:
+        return cls.last_at.desc(), cls.id.desc()  # within one second the id tells
