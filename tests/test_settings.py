@@ -1,0 +1,183 @@
+"""Settings: what is not understood stops the start with one line; the manual names each one."""
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from portal.settings import SettingError, Settings
+
+ROOT = Path(__file__).parent.parent
+KEY = "k" * 40
+
+
+def read(tmp_path, **environ) -> Settings:
+    return Settings.from_env({"PORTAL_SECRET_KEY": KEY, **environ}, instance=tmp_path)
+
+
+def complaint(tmp_path, **environ) -> str:
+    with pytest.raises(SettingError) as caught:
+        read(tmp_path, **environ)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_the_defaults_are_those_of_the_manual(tmp_path):
+    settings = read(tmp_path)
+    assert settings.issuer == "http://localhost:8000"
+    assert settings.database_url == f"sqlite:///{tmp_path}/portal.db"
+    assert (settings.code_seconds, settings.access_token_seconds) == (60, 900)
+    assert settings.refresh_token_seconds == 30 * 24 * 60 * 60
+    assert (settings.device_code_seconds, settings.refresh_retry_seconds) == (600, 10)
+    assert (settings.proxy_hops, settings.htmx) == (0, "cdn")
+
+
+def test_the_readme_names_each_setting():
+    manual = (ROOT / "README.md").read_text()
+    for setting in fields(Settings):
+        name = setting.metadata.get("env")
+        if name:
+            assert f"`{name}`" in manual, name
+        if setting.metadata.get("secret"):
+            assert f"`{name}_FILE`" in manual, name
+
+
+def test_the_readme_names_no_setting_that_is_not_there():
+    known = {f.metadata["env"] for f in fields(Settings) if "env" in f.metadata}
+    known |= {f"{name}_FILE" for name in known} | {"PORTAL_TEST_REQUIRE"}
+    named = set(re.findall(r"`(PORTAL_[A-Z_]+)", (ROOT / "README.md").read_text()))
+    assert {name for name in named if not name.startswith("PORTAL_TEST_")} <= known
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("PORTAL_ISUER", "PORTAL_ISSUER"),
+        ("PORTAL_CODE_SECOND", "PORTAL_CODE_SECONDS"),
+        ("PORTAL_SECRETKEY", "PORTAL_SECRET_KEY"),
+        ("PORTAL_HTMX_", "PORTAL_HTMX"),
+    ],
+)
+def test_an_unknown_name_stops_with_the_nearest_known_one(tmp_path, typed, meant):
+    text = complaint(tmp_path, **{typed: "1"})
+    assert f"There is no setting {typed}." in text
+    assert f"Did you mean {meant}?" in text
+
+
+def test_a_name_like_no_other_points_to_the_manual(tmp_path):
+    assert "README" in complaint(tmp_path, PORTAL_GNU_EMACS_BUFFER_WIDTH_PIXELS="1")
+
+
+def test_names_for_the_tests_are_left_alone(tmp_path):
+    read(tmp_path, PORTAL_TEST_REQUIRE="browser", PORTAL_TEST_DATABASE_URL="x")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "http"),
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("PORT", "-1"),
+        ("PORT", "٨٠٠٠"),
+        ("PORTAL_PROXY_HOPS", "-1"),
+        ("PORTAL_PROXY_HOPS", "one"),
+        ("PORTAL_CODE_SECONDS", "0"),
+        ("PORTAL_CODE_SECONDS", "1.5"),
+        ("PORTAL_ACCESS_TOKEN_SECONDS", "15m"),
+        ("PORTAL_REFRESH_TOKEN_SECONDS", "30 days"),
+        ("PORTAL_DEVICE_CODE_SECONDS", "ten"),
+        ("PORTAL_REFRESH_RETRY_SECONDS", "1e1"),
+        ("PORTAL_HTMX", "CDN"),
+        ("PORTAL_HTMX", "yes"),
+        ("PORTAL_SECRET_KEY", "short"),
+        ("DATABASE_URL", "mysql://localhost/portal"),
+        ("DATABASE_URL", "portal.db"),
+        ("PORTAL_ISSUER", "login.example.org"),
+        ("PORTAL_ISSUER", "http://login.example.org"),
+        ("PORTAL_ISSUER", "https://login.example.org/"),
+        ("PORTAL_ISSUER", "https://login.example.org?x=1"),
+        ("PORTAL_ISSUER", "https://login.example.org#x"),
+        ("PORTAL_ISSUER", "https://"),
+        ("PORTAL_ISSUER", "https://[::1"),
+        ("PORTAL_ISSUER", "https://example.org:port"),
+        ("PORTAL_ISSUER", "ftp://example.org"),
+    ],
+)
+def test_a_value_that_cannot_be_used_stops_with_a_line_that_names_it(tmp_path, name, value):
+    assert name in complaint(tmp_path, **{name: value})
+
+
+def test_an_empty_value_counts_as_none(tmp_path):
+    assert read(tmp_path, PORT="", PORTAL_HTMX=" ") == read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "https://login.example.org",
+        "https://example.org/login",
+        "http://localhost:8000",
+        "http://127.0.0.1:8000",
+        "http://[::1]:8000",
+    ],
+)
+def test_an_issuer_that_may_be_used(tmp_path, issuer):
+    assert read(tmp_path, PORTAL_ISSUER=issuer).issuer == issuer
+
+
+def test_the_issuer_follows_the_port(tmp_path):
+    assert read(tmp_path, PORT="8001").issuer == "http://localhost:8001"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field"),
+    [
+        ("PORTAL_SECRET_KEY", "s" * 40, "secret_key"),
+        ("DATABASE_URL", "postgresql://portal:pw@db/portal", "database_url"),
+    ],
+)
+def test_a_secret_can_come_from_a_file(tmp_path, name, value, field):
+    path = tmp_path / "secret"
+    path.write_text(f"{value}\n")
+    settings = Settings.from_env({f"{name}_FILE": str(path)}, instance=tmp_path)
+    assert getattr(settings, field) == value
+
+
+def test_a_value_and_a_file_for_it_contradict_each_other(tmp_path):
+    text = complaint(tmp_path, PORTAL_SECRET_KEY_FILE=str(tmp_path / "x"))
+    assert "PORTAL_SECRET_KEY or PORTAL_SECRET_KEY_FILE" in text
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    assert "DATABASE_URL_FILE" in complaint(tmp_path, DATABASE_URL_FILE=str(tmp_path / "none"))
+
+
+def test_only_secrets_have_a_file(tmp_path):
+    assert "PORTAL_ISSUER_FILE" in complaint(tmp_path, PORTAL_ISSUER_FILE="/x")
+
+
+def test_the_secret_key_is_made_once_and_nobody_else_may_read_it(tmp_path):
+    first = Settings.from_env({}, instance=tmp_path / "instance")
+    assert Settings.from_env({}, instance=tmp_path / "instance").secret_key == first.secret_key
+    mode = (tmp_path / "instance" / "secret_key").stat().st_mode
+    assert stat.S_IMODE(mode) == 0o600
+
+
+def test_a_wrong_setting_stops_the_server_with_one_line():
+    done = subprocess.run(
+        [sys.executable, "-c", "import wsgi"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "PORTAL_ISUER": "https://example.org"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "Error: There is no setting PORTAL_ISUER. Did you mean PORTAL_ISSUER?\n"
