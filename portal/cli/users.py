@@ -128,7 +128,7 @@ def delete(name: str, heir: str | None, as_json: bool) -> None:
     """Delete a person and everything issued from them."""
     person = person_named(name)
     successor = person_named(heir) if heir else None
-    if successor == person:
+    if successor and successor.id == person.id:
         raise BadInput(f"{person.username} cannot be their own heir: name another person.")
     if successor and not successor.is_active:
         raise BadInput(f"{successor.username} is disabled: name another heir.")
