@@ -10,25 +10,24 @@ from peewee import fn
 from wtforms import (
     BooleanField,
     HiddenField,
-    SelectField,
     SelectMultipleField,
     StringField,
     TextAreaField,
 )
+from wtforms.validators import AnyOf
 
 from portal.credentials import make_client_id
 from portal.models import Application, Scope, User
 from portal.models.application import (
     AUTHORIZATION_CODE,
     DEVICE_CODE,
-    FLOW_NAMES,
     REFRESH_TOKEN,
 )
 from portal.models.user import fold
 from portal.oauth import application_rules
 
 SHOWN_PROBLEMS = 3
-KEEP_DAYS = {0: "At once", 1: "After 1 day", 7: "After 7 days", 30: "After 30 days"}
+KEEP_DAYS = ("0", "1", "7", "30")
 
 
 class OnUnlessSaidField(BooleanField):
@@ -48,9 +47,7 @@ class ApplicationForm(FlaskForm):
 
     name = StringField("Name")
     owner = StringField("Owner")
-    grants = SelectMultipleField(
-        "Grant flows", choices=list(FLOW_NAMES.items()), validate_choice=False
-    )
+    grants = SelectMultipleField("Grant flows", choices=[], validate_choice=False)
     refresh_tokens = BooleanField("Keep people signed in")
     redirect_uris = TextAreaField("Redirect URIs")
     confidential = BooleanField("Confidential")
@@ -168,7 +165,7 @@ _SAME = (
 class RotateForm(FlaskForm):
     """How long the old secrets go on."""
 
-    keep_days = SelectField(choices=list(KEEP_DAYS.items()), coerce=int, default=0)
+    keep_days = StringField(default="0", validators=[AnyOf(KEEP_DAYS)])
     seen = HiddenField()
 
 

@@ -138,7 +138,7 @@ def delete_scope(name: str) -> Response:
     if not form.confirms(scope.name):
         return _delete_page(scope, form, 422)
     with transaction():
-        for application in _holders(scope):
+        for application in list(_holders(scope)):
             application.change(scopes=[name for name in application.scopes if name != scope.name])
         scope.remove()
     flash(f"{scope.name} is deleted.", "success")
