@@ -28,7 +28,7 @@ RECEIVERS = 48
 #: A thread that ends takes its database connection along; ten minutes is granian's most.
 THREAD_IDLE_SECONDS = 600
 #: How long requests may take to finish after SIGTERM; the whole exit stays under ten seconds.
-GRACE_SECONDS = 8
+GRACE_SECONDS = 7
 READY_SECONDS = 60
 #: How the number of turns reaches the workers.
 TURNS = "SERVE_TURNS"

@@ -1,0 +1,241 @@
+"""The production server, for real: its own process, its own port, its own database."""
+
+import base64
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+START_SECONDS = 30
+
+
+class Server:
+    """One `serve`, and what it printed when it was ready."""
+
+    def __init__(self, environ: dict[str, str], port: int, *options: str) -> None:
+        self.port = port
+        self.process = subprocess.Popen(
+            [*FLASK, "serve", "--json", "--port", str(port), *options],
+            cwd=ROOT,
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def ready(self) -> dict[str, Any]:
+        """Wait for the ready line."""
+        watchdog = threading.Timer(START_SECONDS, self.process.kill)
+        watchdog.start()
+        lines = []
+        for line in self.process.stdout:
+            lines.append(line)
+            if line == "}\n":
+                break
+        watchdog.cancel()
+        assert lines, self.process.stderr.read()
+        return json.loads("".join(lines))
+
+    def get(self, path: str, seconds: float = 5) -> int:
+        url = f"http://127.0.0.1:{self.port}{path}"
+        try:
+            return urllib.request.urlopen(url, timeout=seconds).status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def stop(self) -> tuple[int, float]:
+        """SIGTERM; the exit code, and how long it took."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20), time.monotonic() - began
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
+
+
+FLASK = (sys.executable, "-m", "flask", "--app", "wsgi")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def environ(tmp_path) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PORTAL_")}
+    kept.pop("PORT", None)
+    return {
+        **kept,
+        "DATABASE_URL": f"sqlite:///{tmp_path}/portal.db",
+        "PORTAL_SECRET_KEY": "k" * 40,
+    }
+
+
+@pytest.fixture
+def start(environ) -> Iterator:
+    servers: list[Server] = []
+
+    def make(*options: str, port: int | None = None) -> Server:
+        servers.append(Server(environ, port or free_port(), *options))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.end()
+
+
+def get_token(port: int, secret: str) -> int:
+    basic = base64.b64encode(f"demo:{secret}".encode()).decode()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.connect()
+    connection.request(
+        "POST",
+        "/oauth/token",
+        "grant_type=client_credentials&scope=reports:read",
+        {
+            "Authorization": f"Basic {basic}",
+            "Content-Type": "application/x-www-form-urlencoded",
+        },
+    )
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def test_the_ready_line_comes_when_the_server_answers_and_its_secret_works(start):
+    server = start("--demo")
+    shown = server.ready()
+    assert server.get("/healthz") == server.get("/readyz") == 200
+    assert shown["address"] == f"http://localhost:{server.port}"
+    assert shown["setup_link"].startswith(f"{shown['address']}/setup/")
+    assert shown["curl"].endswith(f"{shown['address']}/oauth/token")
+    assert get_token(server.port, shown["client_secret"]) == 200
+
+
+def test_it_refuses_to_start_on_an_old_schema(environ):
+    done = run(environ, "serve", "--port", str(free_port()))
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: The database is not up to date: run flask --app wsgi db upgrade first.\n"
+    )
+
+
+def test_a_port_in_use_is_one_line_and_leaves_the_demo_secret_alone(start, environ):
+    server = start("--demo")
+    shown = server.ready()
+    done = run(environ, "serve", "--demo", "--port", str(server.port))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"Port {server.port} is in use" in done.stderr
+    assert f"make run PORT={server.port + 1}" in done.stderr
+    assert get_token(server.port, shown["client_secret"]) == 200
+
+
+@pytest.mark.parametrize(
+    "options", [("--port", "0"), ("--port", "x"), ("--workers", "0"), ("--threads", "many")]
+)
+def test_options_that_cannot_be(environ, options):
+    done = run(environ, "serve", *options)
+    assert done.returncode == 2
+    assert re.fullmatch(r"Error: .+\n", done.stderr)
+
+
+def test_two_starts_may_share_a_new_database(start):
+    first, second = start("--demo"), start("--demo")
+    for server in (first, second):
+        server.ready()
+        assert server.get("/readyz") == 200
+
+
+def test_sigterm_under_load_cuts_no_request(start):
+    server = start("--demo")
+    secret = server.ready()["client_secret"]
+    answers: list[object] = []
+
+    def load() -> None:
+        while True:
+            try:
+                answers.append(get_token(server.port, secret))
+            except ConnectionRefusedError:
+                return
+            except OSError as error:
+                answers.append(error)
+                return
+
+    threads = [threading.Thread(target=load) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    time.sleep(1)
+    code, seconds = server.stop()
+    for thread in threads:
+        thread.join()
+    assert code == 0
+    assert seconds < 10
+    # A connection that the kernel took for a server already gone is reset before it is read.
+    resets = [answer for answer in answers if isinstance(answer, ConnectionResetError)]
+    assert len(resets) <= len(threads)
+    assert {answer for answer in answers if answer not in resets} == {200}
+
+
+def test_stalled_uploads_stop_nobody_and_not_the_exit_either(start):
+    server = start("--demo")
+    server.ready()
+    stalled = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
+    for connection in stalled:
+        connection.sendall(
+            b"POST /oauth/token HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/x-www-form-urlencoded\r\n"
+            b"Content-Length: 1000\r\n\r\ngrant_type="
+        )
+    time.sleep(0.5)
+    began = time.monotonic()
+    assert server.get("/.well-known/oauth-authorization-server") == 200
+    assert time.monotonic() - began < 1
+    code, seconds = server.stop()
+    for connection in stalled:
+        connection.close()
+    assert code == 0
+    assert seconds < 10
+
+
+def test_a_body_that_is_too_long_is_refused_and_not_kept(start):
+    server = start("--demo")
+    server.ready()
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    for body in (b"x" * 300_000, iter([b"x" * 100_000] * 3)):
+        connection.request("POST", "/oauth/token", body, headers)
+        # Which of the two depends on whether the length was said beforehand.
+        assert connection.getresponse().status in (400, 413)
+        connection.close()
+
+
+def run(environ: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*FLASK, *arguments],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=START_SECONDS,
+    )
