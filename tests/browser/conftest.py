@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests import factories
+from tests.browser import samples
 from tests.browser.portal_server import PortalServer
 from tests.browser.relying_app import RelyingApp
 from tests.browser.tabs import Tabs, launch, missing_browser, missing_htmx
@@ -55,9 +56,11 @@ def new_portal(tmp_path_factory) -> Iterator[Callable[[], PortalServer]]:
 
 @pytest.fixture(scope="session")
 def portal(browser, new_portal) -> PortalServer:
-    """A portal with alice, who administers it, and bob."""
+    """A portal in use: alice and priya administer it, bob shares, applications fill pages."""
     server = new_portal()
     with server.models():
+        samples.add_people_and_applications()
+        samples.add_more_applications(20)
         factories.make_user("alice", name="Alice Moreau", is_admin=True)
         factories.make_user("bob", name="Bob Lindqvist")
     return server

@@ -1,0 +1,192 @@
+"""A portal as it looks in an organisation: for the pictures, and for pages full of rows."""
+
+from portal.clock import now
+from portal.models import Application, Consent, DeviceCode, OneTimeLink, Refusal, Scope, User
+from portal.models.application import (
+    AUTHORIZATION_CODE,
+    CLIENT_CREDENTIALS,
+    DEVICE_CODE,
+    REFRESH_TOKEN,
+)
+from portal.oauth.refusals import REDIRECT_URI_MISMATCH, SECRET_RETIRED
+from tests.factories import make_user
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+SIGN_IN = [AUTHORIZATION_CODE, REFRESH_TOKEN]
+REPORTS = "c_7Qm2LrT9vKx4Hn8PbW3dx9Fd"
+SURVEY = "c_4Hc5NsB2gYq8Wd6RzK1mw3Tb"
+LOBBY = "c_5Wt3JvC7hPx1Mf9QaD4kk8Ge"
+CALLBACK = "https://reports.example.org/callback"
+WRONG_CALLBACK = "https://reports.example.org/callback/"
+
+PEOPLE = (
+    # username, full name, administrator
+    ("priya", "Priya Nair", True),
+    ("tom", "Tom Okafor", True),
+    ("sam", "Sam Rivers", False),
+    ("platform", "Platform team", False),
+    ("hr", "People team", False),
+    ("finance", "Finance systems", False),
+    ("facilities", "Facilities", False),
+)
+SCOPES = (
+    ("reports:read", "Read your reports", "View every report you can view.", False),
+    ("reports:write", "Change your reports", "Create, edit and delete reports as you.", True),
+    ("rooms:book", "Book rooms", "Reserve rooms in your name.", False),
+)
+#: name, client ID, owner, grants, scopes, used so many seconds ago, and what is unusual
+APPLICATIONS = (
+    (
+        "Acme Reports",
+        REPORTS,
+        "priya",
+        [*SIGN_IN, DEVICE_CODE],
+        ["openid", "profile", "email", "reports:read", "reports:write"],
+        4 * MINUTE,
+        {"redirect_uris": [CALLBACK]},
+    ),
+    (
+        "Backup Agent",
+        "c_1Rk8DzF3nVw6Jt5XqL2hp0Ls",
+        "platform",
+        [CLIENT_CREDENTIALS],
+        ["reports:read"],
+        HOUR,
+        {},
+    ),
+    (
+        "Field Survey",
+        SURVEY,
+        "tom",
+        SIGN_IN,
+        ["openid", "profile"],
+        2 * DAY,
+        {"redirect_uris": ["https://survey.example.org/signed-in"]},
+    ),
+    (
+        "HR Connect",
+        "c_8Vn1KcG6jTy3Lp7ZsE9fd6Jy",
+        "hr",
+        SIGN_IN,
+        ["openid", "profile", "email"],
+        DAY + HOUR,
+        {
+            "redirect_uris": ["https://hr.example.org/oauth/callback"],
+            "trusted": True,
+            "trust_reason": "The organisation runs it itself.",
+        },
+    ),
+    (
+        "Invoice Bot",
+        "c_2Zx7HbM4kRv9Gs1YwN8cm4Qa",
+        "finance",
+        [CLIENT_CREDENTIALS],
+        ["reports:read", "reports:write"],
+        DAY + 5 * HOUR,
+        {},
+    ),
+    (
+        "Lobby Display",
+        LOBBY,
+        "facilities",
+        [DEVICE_CODE, REFRESH_TOKEN],
+        ["profile", "rooms:book"],
+        3 * DAY,
+        {"confidential": False},
+    ),
+    (
+        "Room Booking CLI",
+        "c_9Yp6TxA1dSn5Bk2VrJ7gs2Hn",
+        "tom",
+        [DEVICE_CODE, REFRESH_TOKEN],
+        ["openid", "rooms:book"],
+        None,
+        {"confidential": False},
+    ),
+    (
+        "Wiki",
+        "c_3Du4PqX8mZc7Fh6WtB5lr7Kc",
+        "platform",
+        SIGN_IN,
+        ["openid", "profile", "email"],
+        2 * MINUTE,
+        {
+            "redirect_uris": ["https://wiki.example.org/callback"],
+            "trusted": True,
+            "trust_reason": "The organisation runs it itself.",
+        },
+    ),
+)
+
+
+def add_people_and_applications() -> None:
+    """Call it inside `PortalServer.models()`."""
+    people = {
+        username: make_user(username, name=name, is_admin=is_admin)
+        for username, name, is_admin in PEOPLE
+    }
+    User.update(last_sign_in_at=now() - 2 * DAY).where(User.username_key != "hr").execute()
+    for name, title, description, sensitive in SCOPES:
+        Scope.register(name, title, description, sensitive)
+    for name, client_id, owner, grants, scopes, used, unusual in APPLICATIONS:
+        application, _ = Application.register(
+            name=name,
+            client_id=client_id,
+            owner=people[owner],
+            grants=grants,
+            scopes=scopes,
+            **unusual,
+        )
+        Application.update(
+            created_at=now() - 40 * DAY, last_used_at=now() - used if used is not None else None
+        ).where(Application.id == application.id).execute()
+    _add_refusals()
+
+
+def _add_refusals() -> None:
+    reports, survey = (Application.with_client_id(it) for it in (REPORTS, SURVEY))
+    for _ in range(12):
+        Refusal.note(
+            survey.id, REDIRECT_URI_MISMATCH.code, "https://survey.example.org/signed-in/v2"
+        )
+    Refusal.note(reports.id, SECRET_RETIRED.code)
+    Refusal.update(first_at=now() - 3 * DAY, last_at=now() - DAY - HOUR).where(
+        Refusal.application_id == reports.id
+    ).execute()
+
+
+def add_more_applications(count: int) -> None:
+    """Rows enough for several pages."""
+    owner = User.named("platform")
+    for number in range(1, count + 1):
+        Application.register(
+            name=f"Sensor {number:02}", owner=owner, grants=[CLIENT_CREDENTIALS], scopes=["public"]
+        )
+
+
+def connect_people(client_id: str, count: int) -> None:
+    """So many people have allowed this application something."""
+    application = Application.with_client_id(client_id)
+    for number in range(1, count + 1):
+        Consent.create(user_id=number, application_id=application.id, scopes=["openid"])
+
+
+def connect(username: str, client_id: str, scopes: list[str]) -> None:
+    """This person has allowed it these scopes."""
+    application = Application.with_client_id(client_id)
+    Consent.give(User.named(username).id, application.id, scopes, scopes)
+
+
+def password_link(username: str) -> str:
+    """The secret part of a link with which this person sets a password."""
+    return OneTimeLink.make(User.named(username))
+
+
+def start_device(client_id: str, scopes: list[str], user_code: str | None = None) -> str:
+    """A device waits for a decision; returns the code that it shows."""
+    application = Application.with_client_id(client_id)
+    row, _ = DeviceCode.start(application.id, application.epoch, scopes, 600)
+    if user_code:
+        row.user_code = user_code
+        DeviceCode.update(user_code=user_code).where(DeviceCode.id == row.id).execute()
+    return row.shown_code

@@ -1,0 +1,207 @@
+"""Every page, light and dark, wide and narrow: axe finds nothing, nothing scrolls sideways."""
+
+from urllib.parse import urlencode
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests import factories
+from tests.browser import samples, steps
+from tests.browser.looking import look
+from tests.browser.portal_server import PortalServer
+from tests.flows import CHALLENGE
+
+pytestmark = pytest.mark.browser
+
+
+class Tour:
+    """Goes from page to page in one tab and collects what is wrong with any of them."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        self.address = address
+        self.found: list[str] = []
+
+    def see(self, name: str, path: str | None = None) -> None:
+        """Look at the page at `path`, or at the one that is open."""
+        if path:
+            self.page.goto(self.address + path)
+        self.found += look(self.page, name)
+
+    def press(self, name: str) -> None:
+        self.page.get_by_role("button", name=name, exact=True).click()
+
+
+@pytest.fixture
+def tour(tabs, portal):
+    """In a tab in which nobody is signed in."""
+    return Tour(tabs.open(), portal.address)
+
+
+def test_the_pages_before_anybody_is_there(new_portal, tabs):
+    portal: PortalServer = new_portal()
+    tour = Tour(tabs.open(), portal.address)
+    tour.see("login-without-administrator", "/login")
+    tour.see("setup-dead-link", "/setup/nothing")
+    tour.page.goto(portal.setup_link())
+    tour.see("setup-link")
+    tour.press("Make the first administrator")
+    tour.see("setup")
+    tour.press("Make the account and sign in")
+    tour.see("setup-with-errors")
+    steps.make_first_administrator(tour.page, portal.setup_link())
+    tour.see("list-empty", "/admin/applications")
+    tour.see("connections-empty", "/account/connections")
+    tour.see("own-applications-empty", "/account/applications")
+    assert tour.found == []
+
+
+def test_the_pages_that_anybody_may_open(tour, portal):
+    tour.see("login", "/login")
+    steps.sign_in(tour.page, "nobody", "a wrong password")
+    tour.see("login-with-error")
+    tour.see("not-found", "/nothing-here")
+    with portal.models():
+        link = samples.password_link("hr")
+    tour.see("reset-link", f"/reset/{link}")
+    tour.press("Choose a password")
+    tour.see("reset")
+    assert tour.found == []
+
+
+def test_the_pages_of_applications(tour, portal):
+    steps.visit(tour.page, f"{portal.address}/admin/applications", "priya")
+    tour.see("list")
+    tour.page.goto(f"{portal.address}/admin/applications?q=acme")
+    tour.page.get_by_role("button", name="Actions for Acme Reports").click()
+    tour.see("list-with-menu")
+    tour.see("list-no-match", "/admin/applications?q=nothing+like+it")
+    tour.see("list-empty-chip", "/admin/applications?chip=disabled")
+    tour.page.goto(f"{portal.address}/admin/applications")
+    tour.page.get_by_role("link", name="Next page").click()
+    tour.see("list-page-2")
+    tour.see("application", f"/admin/applications/{samples.REPORTS}")
+    tour.press("Rotate secret")
+    tour.see("application-rotating")
+    tour.press("Make a new secret")
+    expect(tour.page.get_by_role("heading", name="Copy the client secret now")).to_be_visible()
+    tour.see("application-with-secret")
+    tour.see("application-with-refusals", f"/admin/applications/{samples.SURVEY}")
+    tour.see("application-public", f"/admin/applications/{samples.LOBBY}")
+    tour.see("edit", f"/admin/applications/{samples.REPORTS}/edit")
+    tour.see("delete", f"/admin/applications/{samples.REPORTS}/delete")
+    tour.press("Delete application")
+    tour.see("delete-with-error")
+    assert tour.found == []
+
+
+def test_the_pages_that_add_an_application(tour, portal):
+    steps.visit(tour.page, f"{portal.address}/admin/applications/new", "priya")
+    tour.see("add")
+    tour.page.get_by_label("Authorisation Code").check()
+    tour.page.get_by_label("Redirect URIs").fill("http://reports.example.org/callback")
+    tour.page.get_by_role("checkbox", name="Trusted").check()
+    tour.press("Add application")
+    expect(tour.page.get_by_role("alert")).to_be_focused()
+    tour.see("add-with-errors")
+    assert tour.found == []
+
+
+def test_the_pages_of_scopes_and_people(tour, portal):
+    steps.visit(tour.page, f"{portal.address}/admin/scopes", "priya")
+    tour.see("scopes")
+    tour.see("scope-add", "/admin/scopes/new")
+    tour.press("Add scope")
+    tour.see("scope-add-with-errors")
+    tour.see("scope-edit", "/admin/scopes/reports:read/edit")
+    tour.see("scope-delete", "/admin/scopes/reports:read/delete")
+    tour.see("people", "/admin/users")
+    tour.see("people-no-match", "/admin/users?q=nothing+like+it")
+    tour.see("person-add", "/admin/users/new")
+    tour.press("Add person")
+    tour.see("person-add-with-errors")
+    tour.see("person", "/admin/users/tom")
+    tour.press("Reset password")
+    tour.see("person-with-link")
+    tour.see("person-delete", "/admin/users/tom/delete")
+    assert tour.found == []
+
+
+def test_the_pages_of_ones_own_account(tour, portal, tabs):
+    with portal.models():
+        samples.connect("sam", samples.REPORTS, ["openid", "email", "reports:write"])
+        samples.connect("sam", samples.LOBBY, ["profile", "rooms:book"])
+    steps.visit(tour.page, f"{portal.address}/account/connections", "sam")
+    tour.see("connections")
+    tour.press("Remove… Acme Reports")
+    tour.see("connections-removing")
+    steps.visit(tabs.open(), f"{portal.address}/account/sessions", "sam")
+    tour.see("sessions", "/account/sessions")
+    tour.see("password", "/account/password")
+    tour.press("Change password")
+    tour.see("password-with-errors")
+    tour.page.locator(".user-button").click()
+    tour.see("own-menu")
+    tour.see("sign-out", "/logout")
+    tour.see("forbidden", "/admin/applications")
+    owner = Tour(tabs.open(), portal.address)
+    steps.visit(owner.page, f"{portal.address}/account/applications", "facilities")
+    owner.see("own-applications")
+    owner.see("own-application", f"/account/applications/{samples.LOBBY}")
+    assert tour.found + owner.found == []
+
+
+def test_the_pages_between_an_application_and_a_person(tour, portal, tabs):
+    ask = "/oauth/authorize?" + urlencode(
+        {
+            "response_type": "code",
+            "client_id": samples.REPORTS,
+            "redirect_uri": samples.CALLBACK,
+            "scope": "openid profile email reports:write",
+            "state": "st4te",
+            "code_challenge": CHALLENGE,
+            "code_challenge_method": "S256",
+        }
+    )
+    wrong = ask.replace("callback", "callback%2F")
+    tour.see("login-to-application", ask)
+    steps.sign_in(tour.page, "bob")
+    expect(tour.page.get_by_role("button", name="Allow")).to_be_visible()
+    tour.see("consent")
+    tour.see("refused", wrong)
+    tour.see("refused-unknown", ask.replace(samples.REPORTS, "c_nobody"))
+    administrator = Tour(tabs.open(), portal.address)
+    steps.visit(administrator.page, f"{portal.address}/login", "priya")
+    administrator.page.goto(portal.address + wrong)
+    expect(administrator.page.get_by_text("For you as an administrator")).to_be_visible()
+    administrator.see("refused-for-administrator")
+    assert tour.found + administrator.found == []
+
+
+def test_the_pages_between_a_device_and_a_person(tour, portal):
+    with portal.models():
+        code = samples.start_device(samples.LOBBY, ["profile", "rooms:book"])
+        other = samples.start_device(samples.LOBBY, ["profile"])
+    steps.visit(tour.page, f"{portal.address}/device", "bob")
+    tour.see("device")
+    tour.page.get_by_label("Code shown on your device").fill("BBBB-BBBB")
+    tour.press("Continue")
+    tour.see("device-with-error")
+    tour.page.get_by_label("Code shown on your device").fill(code)
+    tour.press("Continue")
+    tour.see("device-consent")
+    tour.press("Allow")
+    tour.see("device-done")
+    tour.page.goto(f"{portal.address}/device?user_code={other}")
+    tour.press("Continue")
+    tour.press("Deny")
+    tour.see("device-denied")
+    assert tour.found == []
+
+
+def test_a_person_who_is_disabled_shows_as_such(tour, portal):
+    with portal.models():
+        factories.make_user("erin", name="Erin Walsh").disable()
+    steps.visit(tour.page, f"{portal.address}/admin/users/erin", "priya")
+    tour.see("person-disabled")
+    assert tour.found == []
