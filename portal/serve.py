@@ -1,7 +1,9 @@
 """The production server: granian, its workers, and a graceful end."""
 
 import gc
+import multiprocessing
 import os
+import signal
 import socket
 import sys
 import threading
@@ -98,6 +100,10 @@ def patient_app() -> Callable[[Environ, Callable], Iterable[bytes]]:
     Few turns are fastest, for Python's threads get in each other's way; but few threads alone
     would let a handful of stalled uploads stop everybody.
     """
+    # Ctrl+C goes to the whole group. The parent alone answers it, by SIGTERM to its workers: two
+    # signals at once can leave a worker of granian waiting for a lock that it holds itself.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     app = import_module("wsgi").app
     turns = threading.BoundedSemaphore(int(os.environ[TURNS]))
 
@@ -109,6 +115,14 @@ def patient_app() -> Callable[[Environ, Callable], Iterable[bytes]]:
             return app(environ, start_response)
 
     return call
+
+
+def _end_with_parent() -> None:
+    """Leave no worker behind on the port when the parent is killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _log_to_stderr() -> dict[str, Any]:

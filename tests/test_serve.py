@@ -196,6 +196,25 @@ def test_sigterm_under_load_cuts_no_request(start):
     assert {answer for answer in answers if answer not in resets} == {200}
 
 
+def test_ctrl_c_ends_it_at_once(start):
+    server = start("--demo")
+    server.ready()
+    time.sleep(0.3)
+    began = time.monotonic()
+    os.killpg(server.process.pid, signal.SIGINT)  # as a terminal does
+    assert server.process.wait(20) == 0
+    assert time.monotonic() - began < 3
+
+
+def test_a_killed_server_leaves_the_port_free(start):
+    server = start("--demo")
+    server.ready()
+    os.kill(server.process.pid, signal.SIGKILL)
+    server.process.wait()
+    time.sleep(1)
+    assert start("--demo", port=server.port).ready()
+
+
 def test_stalled_uploads_stop_nobody_and_not_the_exit_either(start):
     server = start("--demo")
     server.ready()
