@@ -33,13 +33,14 @@ class Consent(Record):
     def give(cls, user_id: int, application_id: int, granted: list[str], asked: list[str]) -> None:
         """Remember the decision: `granted` of what was `asked`; earlier answers stay."""
         with transaction():
-            former = cls.of(user_id, application_id)
-            if former is None:
-                cls.create(user_id=user_id, application_id=application_id, scopes=granted)
-                return
-            kept = [s for s in former.scopes if s not in asked]
+            # Makes the row, or locks the one that is there: of two answers none gets lost.
+            cls.insert(user_id=user_id, application_id=application_id, scopes=[]).on_conflict(
+                conflict_target=[cls.user_id, cls.application_id], update={cls.updated_at: now()}
+            ).execute()
+            row = cls.get(cls.user_id == user_id, cls.application_id == application_id)
+            kept = [s for s in row.scopes if s not in asked]
             both = [*kept, *(s for s in granted if s not in kept)]
-            cls.update(scopes=both, updated_at=now()).where(cls.id == former.id).execute()
+            cls.update(scopes=both).where(cls.id == row.id).execute()
 
     @classmethod
     def withdraw(cls, user_id: int, application_id: int) -> bool:
@@ -50,14 +51,16 @@ class Consent(Record):
                 .where(cls.user_id == user_id, cls.application_id == application_id)
                 .execute()
             )
-            ended = TokenFamily.end_all(
-                "withdrawn",
-                (TokenFamily.user_id == user_id) & (TokenFamily.application_id == application_id),
-            )
+            # Codes before families: a redemption in flight holds its code's row until its family
+            # is there to be ended.
             for table in (AuthorizationCode, DeviceCode):
                 table.withdraw_all(
                     (table.user_id == user_id) & (table.application_id == application_id)
                 )
+            ended = TokenFamily.end_all(
+                "withdrawn",
+                (TokenFamily.user_id == user_id) & (TokenFamily.application_id == application_id),
+            )
             return bool(gone or ended)
 
     @classmethod

@@ -56,6 +56,7 @@ FIND_ACCESS_TOKEN = Compiled(
                 Application.disabled_at.is_null()
                 & (Application.epoch == AccessToken.epoch)
                 & (AccessToken.family_id.is_null() | TokenFamily.id.is_null(False))
+                & (AccessToken.user_id.is_null() | _person_is_active())
             ).alias("alive"),
             User.sub,
             User.username,
@@ -90,6 +91,7 @@ FIND_FAMILY = Compiled(
                 Application.disabled_at.is_null()
                 & (Application.epoch == TokenFamily.epoch)
                 & TokenFamily.ended_at.is_null()
+                & _person_is_active()
             ).alias("alive"),
             Application.client_id,
             User.sub,
@@ -137,8 +139,10 @@ FIND_CODE = Compiled(
             AuthorizationCode.used_at,
             AuthorizationCode.epoch,
             Application.epoch.alias("application_epoch"),
+            _person_is_active().alias("person_active"),
         )
         .join(Application, on=(Application.id == AuthorizationCode.application_id))
+        .left_outer_join(User, on=(User.id == AuthorizationCode.user_id))
         .where(AuthorizationCode.id == slot("id"))
     )
 )
@@ -168,8 +172,10 @@ FIND_DEVICE_CODE = Compiled(
             DeviceCode.used_at,
             DeviceCode.epoch,
             Application.epoch.alias("application_epoch"),
+            (DeviceCode.user_id.is_null() | _person_is_active()).alias("person_active"),
         )
         .join(Application, on=(Application.id == DeviceCode.application_id))
+        .left_outer_join(User, on=(User.id == DeviceCode.user_id))
         .where(DeviceCode.id == slot("id"))
     )
 )
@@ -224,6 +230,11 @@ INSERT_CODE = Compiled(
         }
     )
 )
+
+
+def _person_is_active():  # type: ignore[no-untyped-def]
+    """Asked at every use: a request in flight may store something just after somebody is gone."""
+    return User.id.is_null(False) & User.disabled_at.is_null()
 
 
 def _version_of_asker():  # type: ignore[no-untyped-def]

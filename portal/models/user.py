@@ -241,9 +241,11 @@ class User(Record, UserMixin):
     def _end_everything(self) -> None:
         Session.delete().where(Session.user_id == self.id).execute()
         OneTimeLink.delete().where(OneTimeLink.user_id == self.id).execute()
-        TokenFamily.end_all("user", TokenFamily.user_id == self.id)
+        # Codes before families: a redemption in flight holds its code's row until its family is
+        # there to be ended.
         AuthorizationCode.withdraw_all(AuthorizationCode.user_id == self.id)
         DeviceCode.withdraw_all(DeviceCode.user_id == self.id)
+        TokenFamily.end_all("user", TokenFamily.user_id == self.id)
 
     @classmethod
     def administrators(cls) -> int:

@@ -104,7 +104,8 @@ class AuthorizationCodeGrant(PortalGrant, grants.AuthorizationCodeGrant):
             raise refuse(refusals.CODE_FOREIGN, application_id=client.id)
         if row.used_at is not None and row.expires_at != 0:
             raise self._reused(row)
-        if row.used_at is not None or row.epoch != row.application_epoch:
+        withdrawn = row.used_at is not None or row.epoch != row.application_epoch
+        if withdrawn or not row.person_active:
             raise refuse(refusals.CODE_WITHDRAWN, application_id=client.id)
         if row.expires_at <= now():
             raise refuse(refusals.CODE_EXPIRED, application_id=client.id)

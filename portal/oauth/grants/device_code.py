@@ -44,8 +44,10 @@ class DeviceCodeGrant(PortalGrant, AuthlibDeviceCodeGrant):
             raise refuse(refusals.DEVICE_USED, **mine)
         if credential.denied_at is not None:
             raise refuse(refusals.ACCESS_DENIED, **mine)
-        withdrawn = credential.used_at is not None or (
-            credential.epoch != credential.application_epoch
+        withdrawn = (
+            credential.used_at is not None
+            or credential.epoch != credential.application_epoch
+            or not credential.person_active
         )
         if withdrawn or credential.expires_at <= now():
             raise refuse(refusals.DEVICE_EXPIRED, **mine)
