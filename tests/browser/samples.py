@@ -1,7 +1,7 @@
 """A portal as it looks in an organisation: for the pictures, and for pages full of rows."""
 
 from portal.clock import now
-from portal.models import Application, Consent, DeviceCode, OneTimeLink, Refusal, Scope, User
+from portal.models import Application, Consent, DeviceCode, OneTimeLink, Refusal, Scope, Session, User
 from portal.models.application import (
     AUTHORIZATION_CODE,
     CLIENT_CREDENTIALS,
@@ -180,6 +180,11 @@ def connect(username: str, client_id: str, scopes: list[str]) -> None:
 def password_link(username: str) -> str:
     """The secret part of a link with which this person sets a password."""
     return OneTimeLink.make(User.named(username))
+
+
+def end_sessions(username: str) -> None:
+    """Sign this person out everywhere."""
+    Session.end(User.named(username).id)
 
 
 def start_device(client_id: str, scopes: list[str], user_code: str | None = None) -> str:

@@ -51,6 +51,7 @@ def test_the_pages_before_anybody_is_there(new_portal, tabs):
     tour.see("setup-with-errors")
     steps.make_first_administrator(tour.page, portal.setup_link())
     tour.see("list-empty", "/admin/applications")
+    tour.see("list-empty-chip", "/admin/applications?chip=disabled")
     tour.see("connections-empty", "/account/connections")
     tour.see("own-applications-empty", "/account/applications")
     assert tour.found == []
@@ -76,7 +77,6 @@ def test_the_pages_of_applications(tour, portal):
     tour.page.get_by_role("button", name="Actions for Acme Reports").click()
     tour.see("list-with-menu")
     tour.see("list-no-match", "/admin/applications?q=nothing+like+it")
-    tour.see("list-empty-chip", "/admin/applications?chip=disabled")
     tour.page.goto(f"{portal.address}/admin/applications")
     tour.page.get_by_role("link", name="Next page").click()
     tour.see("list-page-2")
