@@ -1,0 +1,124 @@
+"""The schema from nothing to today and back, on both engines, and by two runners at once."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from playhouse.migrations import Runner
+from playhouse.schema_diff import diff_models
+
+from portal.database import MIGRATIONS, database, migrate, open_database, pending_migrations
+from portal.models import TABLES, Scope, User
+from tests.engines import POSTGRES, SQLITE
+from tests.factories import make_application, make_user
+
+NAMES = sorted(path.stem for path in MIGRATIONS.glob("[0-9]*.py"))
+
+RUNNER = """
+import json, sys
+from portal.cli.data import upgrade_database
+from portal.database import open_database
+open_database(sys.argv[1])
+sys.stdin.readline()
+print(json.dumps(upgrade_database()))
+"""
+
+
+@pytest.fixture(params=[SQLITE, pytest.param(POSTGRES, marks=pytest.mark.postgres)])
+def empty(request, tmp_path):
+    """The address of a database with nothing in it, opened."""
+    if request.param == POSTGRES:
+        url = request.getfixturevalue("postgres").create("migrations")
+    else:
+        url = f"sqlite:///{tmp_path}/new/portal.db"
+    open_database(url)
+    yield url
+    database.close()
+
+
+def down() -> None:
+    Runner(database.obj, str(MIGRATIONS)).down(NAMES[0])
+
+
+def differences() -> str:
+    return str(diff_models(database.obj, TABLES))
+
+
+def tables() -> set[str]:
+    return {name for name in database.get_tables() if not name.startswith("sqlite_")}
+
+
+def described() -> dict[str, tuple[list, list]]:
+    found = {}
+    for table in TABLES:
+        name = table._meta.table_name
+        columns = sorted((c.name, c.data_type, c.null) for c in database.get_columns(name))
+        keys = [(key.column, key.dest_table) for key in database.get_foreign_keys(name)]
+        found[name] = columns, sorted(keys)
+    return found
+
+
+def test_migrating_makes_what_the_models_describe(empty):
+    assert pending_migrations() == NAMES
+    assert migrate() == NAMES
+    assert pending_migrations() == []
+    assert differences() == ""
+    # Beside the models' tables there is only the history.
+    assert tables() == {table._meta.table_name for table in TABLES} | {"schema_migration"}
+
+
+def test_the_columns_are_those_that_the_models_would_make(empty):
+    """schema_diff compares names alone; this compares types, NULL and foreign keys, too."""
+    migrate()
+    migrated = described()
+    down()
+    database.create_tables(TABLES)
+    assert described() == migrated
+
+
+def test_migrating_again_changes_nothing_and_keeps_the_rows(empty):
+    migrate()
+    Scope.add_built_in()
+    application, _ = make_application(make_user("alice"))
+    assert migrate() == []
+    Scope.add_built_in()
+    assert User.select().count() == 1
+    assert type(application).get_by_id(application.id).name == "Acme Reports"
+    assert Scope.select().count() == 7
+
+
+def test_down_leaves_nothing_and_up_works_again(empty):
+    migrate()
+    make_application(make_user("alice"))
+    down()
+    assert tables() == {"schema_migration"}
+    assert pending_migrations() == NAMES
+    assert migrate() == NAMES
+    assert differences() == ""
+    assert User.select().count() == 0
+
+
+def test_two_runners_at_once_migrate_once(empty):
+    database.close()
+    runners = [
+        subprocess.Popen(
+            [sys.executable, "-c", RUNNER, empty],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        )
+        for _ in range(2)
+    ]
+    for runner in runners:  # both have everything loaded and wait for this line
+        runner.stdin.write("\n")
+        runner.stdin.flush()
+    done = [runner.communicate(timeout=60) for runner in runners]
+    assert [runner.returncode for runner in runners] == [0, 0], done
+    assert sorted(json.loads(out) for out, _ in done) == [[], NAMES]
+    open_database(empty)
+    assert differences() == ""
+    assert Scope.select().count() == 7
