@@ -1,7 +1,16 @@
 """A portal as it looks in an organisation: for the pictures, and for pages full of rows."""
 
 from portal.clock import now
-from portal.models import Application, Consent, DeviceCode, OneTimeLink, Refusal, Scope, Session, User
+from portal.models import (
+    Application,
+    Consent,
+    DeviceCode,
+    OneTimeLink,
+    Refusal,
+    Scope,
+    Session,
+    User,
+)
 from portal.models.application import (
     AUTHORIZATION_CODE,
     CLIENT_CREDENTIALS,
@@ -138,7 +147,7 @@ def add_people_and_applications() -> None:
             **unusual,
         )
         Application.update(
-            created_at=now() - 40 * DAY, last_used_at=now() - used if used is not None else None
+            created_at=now() - 40 * DAY, last_used_at=now() - used if used is not None else 0
         ).where(Application.id == application.id).execute()
     _add_refusals()
 
