@@ -3,6 +3,7 @@
 from portal.clock import now
 from portal.models import (
     Application,
+    ApplicationSecret,
     Consent,
     DeviceCode,
     OneTimeLink,
@@ -22,9 +23,9 @@ from tests.factories import make_user
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 SIGN_IN = [AUTHORIZATION_CODE, REFRESH_TOKEN]
-REPORTS = "c_7Qm2LrT9vKx4Hn8PbW3dx9Fd"
-SURVEY = "c_4Hc5NsB2gYq8Wd6RzK1mw3Tb"
-LOBBY = "c_5Wt3JvC7hPx1Mf9QaD4kk8Ge"
+REPORTS = "c_7Qm2Lrg9vKx4Hn8PbW3dx9Fd"
+SURVEY = "c_4Hc5Nsg2gYq8Wd6RzK1mw3Tb"
+LOBBY = "c_5Wt3Jvb7hPx1Mf9QaD4kk8Ge"
 CALLBACK = "https://reports.example.org/callback"
 WRONG_CALLBACK = "https://reports.example.org/callback/"
 
@@ -56,7 +57,7 @@ APPLICATIONS = (
     ),
     (
         "Backup Agent",
-        "c_1Rk8DzF3nVw6Jt5XqL2hp0Ls",
+        "c_1Rk8Dza3nVw6Jt5XqL2hp0Ls",
         "platform",
         [CLIENT_CREDENTIALS],
         ["reports:read"],
@@ -74,7 +75,7 @@ APPLICATIONS = (
     ),
     (
         "HR Connect",
-        "c_8Vn1KcG6jTy3Lp7ZsE9fd6Jy",
+        "c_8Vn1Kcb6jTy3Lp7ZsE9fd6Jy",
         "hr",
         SIGN_IN,
         ["openid", "profile", "email"],
@@ -87,7 +88,7 @@ APPLICATIONS = (
     ),
     (
         "Invoice Bot",
-        "c_2Zx7HbM4kRv9Gs1YwN8cm4Qa",
+        "c_2Zx7Hbc4kRv9Gs1YwN8cm4Qa",
         "finance",
         [CLIENT_CREDENTIALS],
         ["reports:read", "reports:write"],
@@ -105,7 +106,7 @@ APPLICATIONS = (
     ),
     (
         "Room Booking CLI",
-        "c_9Yp6TxA1dSn5Bk2VrJ7gs2Hn",
+        "c_9Yp6Txa1dSn5Bk2VrJ7gs2Hn",
         "tom",
         [DEVICE_CODE, REFRESH_TOKEN],
         ["openid", "rooms:book"],
@@ -114,7 +115,7 @@ APPLICATIONS = (
     ),
     (
         "Wiki",
-        "c_3Du4PqX8mZc7Fh6WtB5lr7Kc",
+        "c_3Du4Pqd8mZc7Fh6WtB5lr7Kc",
         "platform",
         SIGN_IN,
         ["openid", "profile", "email"],
@@ -149,6 +150,9 @@ def add_people_and_applications() -> None:
         Application.update(
             created_at=now() - 40 * DAY, last_used_at=now() - used if used is not None else 0
         ).where(Application.id == application.id).execute()
+        ApplicationSecret.update(
+            created_at=now() - 40 * DAY, last_used_at=now() - used if used is not None else None
+        ).where(ApplicationSecret.application == application.id).execute()
     _add_refusals()
 
 
@@ -162,6 +166,13 @@ def _add_refusals() -> None:
     Refusal.update(first_at=now() - 3 * DAY, last_at=now() - DAY - HOUR).where(
         Refusal.application_id == reports.id
     ).execute()
+
+
+def note_wrong_callback() -> None:
+    """Acme Reports has been sending an address with a slash too many."""
+    reports = Application.with_client_id(REPORTS)
+    for _ in range(3):
+        Refusal.note(reports.id, REDIRECT_URI_MISMATCH.code, WRONG_CALLBACK)
 
 
 def add_more_applications(count: int) -> None:

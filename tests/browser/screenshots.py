@@ -1,0 +1,112 @@
+"""Make the pictures of the README: .venv/bin/python -m tests.browser.screenshots
+
+They come from a portal that runs, with the sample data of `samples.py`.
+"""
+
+import tempfile
+from pathlib import Path
+from urllib.parse import urlencode
+
+from playwright.sync_api import Page, sync_playwright
+
+from portal.models.application import DEVICE_CODE
+from tests.browser import samples, steps
+from tests.browser.portal_server import ROOT, PortalServer
+from tests.browser.tabs import Tabs, launch, missing_browser, missing_htmx
+from tests.flows import CHALLENGE
+
+FOLDER = ROOT / "docs" / "pictures"
+SCOPES = "openid profile email reports:write"
+
+
+def main() -> None:
+    if missing := missing_browser() or missing_htmx():
+        raise SystemExit(missing)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        portal = PortalServer(Path(folder))
+        # The address of `make run` in the commands that the pages show.
+        portal.environ["PORTAL_ISSUER"] = "http://localhost:8000"
+        portal.start()
+        browser = launch(playwright)
+        tabs = Tabs(browser)
+        try:
+            _fill(portal)
+            _take_all(portal, tabs)
+        finally:
+            tabs.close()
+            browser.close()
+            portal.stop()
+    if tabs.problems:
+        raise SystemExit("\n".join(tabs.problems))
+
+
+def _fill(portal: PortalServer) -> None:
+    with portal.models():
+        samples.add_people_and_applications()
+        samples.connect_people(samples.REPORTS, 214)
+
+
+def _take_all(portal: PortalServer, tabs: Tabs) -> None:
+    administrator = tabs.open(reduced_motion="reduce")
+    steps.visit(administrator, f"{portal.address}/admin/applications", "priya")
+    administrator.get_by_role("row").last.wait_for()
+    _take(administrator, "applications")
+    administrator.emulate_media(color_scheme="dark")
+    _take(administrator, "applications-dark")
+    administrator.emulate_media(color_scheme="light")
+    with portal.models():
+        samples.note_wrong_callback()
+    _fill_in_the_form(administrator, portal)
+    _take(administrator, "add-application")
+    administrator.goto(f"{portal.address}/admin/applications/{samples.REPORTS}")
+    administrator.get_by_role("button", name="Rotate secret").click()
+    administrator.get_by_role("button", name="Make a new secret").click()
+    administrator.get_by_role("heading", name="Copy the client secret now").wait_for()
+    _take(administrator, "application")
+    administrator.goto(_request(portal, samples.WRONG_CALLBACK))
+    _take(administrator, "mismatch")
+
+    person = tabs.open(reduced_motion="reduce")
+    steps.visit(person, f"{portal.address}/login", "sam")
+    person.goto(_request(portal, samples.CALLBACK))
+    _take(person, "consent")
+    with portal.models():
+        code = samples.start_device(samples.LOBBY, ["profile", "rooms:book"], "WDJBMJHT")
+    person.goto(f"{portal.address}/device?user_code={code}")
+    _take(person, "device")
+
+
+def _fill_in_the_form(page: Page, portal: PortalServer) -> None:
+    page.goto(f"{portal.address}/admin/applications/new")
+    page.get_by_label("Name", exact=True).fill("Field Notes")
+    page.locator("[name=grants][value=authorization_code]").check()
+    page.locator(f'[name=grants][value="{DEVICE_CODE}"]').check()
+    page.get_by_label("Redirect URIs").fill("https://notes.example.org/callback")
+    for scope in ("openid", "profile", "email"):
+        page.locator(f'[name=scopes][value="{scope}"]').check()
+    page.locator("#preview li").nth(2).wait_for()
+    page.locator("#scope-list").evaluate("(it) => { it.scrollTop = 0; }")
+
+
+def _request(portal: PortalServer, redirect_uri: str) -> str:
+    asked = {
+        "response_type": "code",
+        "client_id": samples.REPORTS,
+        "redirect_uri": redirect_uri,
+        "scope": SCOPES,
+        "state": "st4te",
+        "code_challenge": CHALLENGE,
+        "code_challenge_method": "S256",
+    }
+    return f"{portal.address}/oauth/authorize?{urlencode(asked)}"
+
+
+def _take(page: Page, name: str) -> None:
+    page.mouse.move(0, 0)
+    page.evaluate("document.activeElement.blur()")
+    page.screenshot(path=FOLDER / f"{name}.png", full_page=True)
+
+
+if __name__ == "__main__":
+    main()
