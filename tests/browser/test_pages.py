@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tests import factories
 from tests.browser import samples, steps
-from tests.browser.looking import look
+from tests.browser.looking import NARROW, look
 from tests.browser.portal_server import PortalServer
 from tests.flows import CHALLENGE
 
@@ -76,6 +76,10 @@ def test_the_pages_of_applications(tour, portal):
     tour.page.goto(f"{portal.address}/admin/applications?q=acme")
     tour.page.get_by_role("button", name="Actions for Acme Reports").click()
     tour.see("list-with-menu")
+    tour.page.set_viewport_size({"width": NARROW, "height": 800})
+    tour.page.reload()
+    tour.press("Menu")
+    tour.see("list-with-navigation")
     tour.see("list-no-match", "/admin/applications?q=nothing+like+it")
     tour.page.goto(f"{portal.address}/admin/applications")
     tour.page.get_by_role("link", name="Next page").click()
