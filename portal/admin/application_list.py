@@ -163,10 +163,10 @@ class Listing:
     @property
     def _key(self) -> Any:
         # What was never used comes before everything else, on every database.
-        return Application.name_key if self._by_name else fn.COALESCE(Application.last_used_at, 0)
+        return Application.name_key if self._by_name else Application.last_used_at
 
     def _cursor_of(self, row: Application) -> str:
-        value = row.name_key if self._by_name else row.last_used_at or 0
+        value = row.name_key if self._by_name else row.last_used_at
         return base64.urlsafe_b64encode(json.dumps([value, row.id]).encode()).decode()
 
     # Addresses
@@ -209,7 +209,7 @@ def _filter(chip: str) -> tuple[Any, ...]:
     conditions = {
         "trusted": (Application.trusted,),
         "public": (~Application.confidential,),
-        "never": (Application.last_used_at.is_null(),),
+        "never": (Application.last_used_at == 0,),
         "disabled": (Application.disabled_at.is_null(False),),
     }
     return conditions.get(chip, ())

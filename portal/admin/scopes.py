@@ -1,6 +1,5 @@
 """The catalogue of scopes: built-in ones are locked, others are added, edited and deleted."""
 
-from collections.abc import Iterator
 from itertools import islice
 from urllib.parse import quote
 
@@ -13,7 +12,6 @@ from wtforms import BooleanField, StringField, ValidationError
 from portal.admin import blueprint
 from portal.admin.application_form import DeleteForm
 from portal.admin.application_list import capped_counts
-from portal.database import transaction
 from portal.htmx import render
 from portal.models import Application, Scope
 from portal.models.scope import SCOPE_NAME
@@ -137,10 +135,7 @@ def delete_scope(name: str) -> Response:
     form = DeleteForm()
     if not form.confirms(scope.name):
         return _delete_page(scope, form, 422)
-    with transaction():
-        for application in list(_holders(scope)):
-            application.change(scopes=[name for name in application.scopes if name != scope.name])
-        scope.remove()
+    scope.remove()
     flash(f"{scope.name} is deleted.", "success")
     return see_other(ADDRESS)
 
@@ -156,14 +151,6 @@ def _find_own(name: str) -> Scope:
 def _may_ask_for(scope: Scope) -> object:
     words = Value(" ", converter=False).concat(Application.scopes).concat(" ")
     return words.contains(f" {scope.name} ")
-
-
-def _holders(scope: Scope) -> Iterator[Application]:
-    """The applications that may ask for the scope, by name."""
-    like = Application.select().where(_may_ask_for(scope))
-    rows = like.order_by(Application.name_key, Application.id)
-    # LIKE takes capital and small letters for the same; scopes do not.
-    return (row for row in rows if row.allows_scope(scope.name))
 
 
 def _address(scope: Scope) -> str:
@@ -190,6 +177,6 @@ def _delete_page(scope: Scope, form: DeleteForm, status: int = 200) -> Response:
         scope=scope,
         action=f"{_address(scope)}/delete",
         count=count,
-        applications=list(islice(_holders(scope), SHOWN_APPLICATIONS)),
+        applications=list(islice(Application.allowed_scope(scope.name), SHOWN_APPLICATIONS)),
         errors=status == 422,
     )

@@ -15,6 +15,7 @@ from portal.cli.command import BadInput, command, print_json
 from portal.cli.users import person_named
 from portal.database import transaction
 from portal.models import Application, User
+from portal.oauth.application_rules import RESERVED_CLIENT_IDS
 
 #: What a file may say about an application, and as what. `grants` also takes `device_code`.
 KEYS: dict[str, type] = {
@@ -71,6 +72,8 @@ def _import(place: int, entry: dict[str, Any]) -> dict[str, Any]:
     at = f"Application {place} ({client_id})"
     row, secret = Application.with_client_id(client_id), None
     try:
+        if client_id in RESERVED_CLIENT_IDS:
+            raise BadInput("This client ID is the address of another page: choose another one.")
         if "grants" in settings:
             settings["grants"] = read_grants(settings["grants"])
         if "owner" in settings:

@@ -234,7 +234,7 @@ def _password(*own_names: str) -> str:
     if "\n" in password or "\r" in password:
         raise BadInput("Give one line on standard input: the password.")
     wrong = password_problem(password, *own_names)
-    if wrong and len(password) > MINIMUM_PASSWORD:
+    if wrong and len(password) >= MINIMUM_PASSWORD:
         raise BadInput(wrong)
     if wrong:
         note(f"Warning: the password is weak. {wrong}")

@@ -62,7 +62,7 @@ def up(migrator, db):
         epoch = IntegerField(default=1)
         created_at = BigIntegerField()
         updated_at = BigIntegerField()
-        last_used_at = BigIntegerField(null=True)
+        last_used_at = BigIntegerField(default=0)
 
         class Meta:
             database = db

@@ -63,7 +63,8 @@ class Application(Record):
     epoch = IntegerField(default=1)
     created_at = EpochField(default=now)
     updated_at = EpochField(default=now)
-    last_used_at = EpochField(null=True)
+    #: 0 for never, so that an index puts these first.
+    last_used_at = EpochField(default=0)
 
     class Meta:
         # The list is read page by page in one of these orders.
@@ -169,7 +170,7 @@ class Application(Record):
     def live_secrets(self) -> list["ApplicationSecret"]:
         """The secrets that work now, the newest first."""
         rows = ApplicationSecret.select().where(ApplicationSecret.application == self.id)
-        rows = rows.order_by(ApplicationSecret.created_at.desc(), ApplicationSecret.id)
+        rows = rows.order_by(ApplicationSecret.id.desc())
         return [secret for secret in rows if secret.is_live]
 
     # Life and death
@@ -208,8 +209,10 @@ class Application(Record):
 
     @classmethod
     def allowed_scope(cls, name: str) -> Iterable[Self]:
-        """The applications that may ask for this scope."""
-        return (row for row in cls.select().where(cls.scopes.contains(name)) if name in row.scopes)
+        """The applications that may ask for this scope, by name."""
+        like = cls.select().where(cls.scopes.contains(name)).order_by(cls.name_key, cls.id)
+        # The pattern finds longer names, too, and other cases.
+        return (row for row in like if name in row.scopes)
 
     # Questions
 

@@ -26,8 +26,9 @@ class IdField(BigIntegerField):
 class WordsField(TextField):
     """A list of words without spaces (scopes, grants, URIs), kept as one line."""
 
-    def db_value(self, value: Iterable[str] | None) -> str | None:
-        return None if value is None else " ".join(value)
+    def db_value(self, value: Iterable[str] | str | None) -> str | None:
+        # A pattern of `contains` comes as one string.
+        return value if value is None or isinstance(value, str) else " ".join(value)
 
     def python_value(self, value: str | None) -> list[str]:
         return value.split() if value else []

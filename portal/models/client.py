@@ -116,7 +116,7 @@ class Client(ClientMixin):
         self.resource_server, self.trusted = bool(row[9]), bool(row[10])
         self.enabled = row[11] is None
         self.version, self.epoch = row[12], row[13]
-        self.last_used_at = row[14] or 0
+        self.last_used_at = row[14]
         self.secrets = [Secret(r[15], bytes(r[16]), r[17]) for r in rows if r[15] is not None]
         self.secret_seen_at: dict[int, int] = {}
 

@@ -20,6 +20,8 @@ from portal.oauth.redirect_uris import is_loopback, is_private_use, problem
 NAME_LENGTH = 100
 REASON_LENGTH = 500
 MOST_ADDRESSES = 50
+#: /admin/applications/new and its neighbours are pages of their own.
+RESERVED_CLIENT_IDS = frozenset({"new", "owners", "preview"})
 TOKEN_FORMATS = ("opaque", "jwt")
 #: Characters that turn the text around them: "Wiki<RLO>…" could read as another's name.
 BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

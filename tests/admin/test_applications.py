@@ -253,11 +253,11 @@ def test_pages_turn_forward_and_back_over_sixty_applications(browser, alice, sor
     same = now() - 500
     for number in range(60):
         # Equal names and times: the id decides.
-        used = None if number % 3 == 0 else same + number // 10
+        used = 0 if number % 3 == 0 else same + number // 10
         make_application(alice, name=f"Name {number // 4:02}", last_used_at=used)
     rows = list(Application.select())
     by_name = sort.endswith("name")
-    key = (lambda a: (a.name_key, a.id)) if by_name else (lambda a: (a.last_used_at or 0, a.id))
+    key = (lambda a: (a.name_key, a.id)) if by_name else (lambda a: (a.last_used_at, a.id))
     wanted = [a.client_id for a in sorted(rows, key=key, reverse=sort.startswith("-"))]
 
     def ids(response):

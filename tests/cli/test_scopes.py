@@ -42,7 +42,6 @@ def test_a_scope_that_cannot_be_added(flask, name, title, description, says):
     assert Scope.select().count() == len(BUILT_IN)
 
 
-@pytest.mark.xfail(reason="Application.allowed_scope finds nothing: see WordsField.db_value")
 def test_a_scope_in_use_does_not_vanish_silently(flask):
     factories.make_scope("files:read")
     application, _ = factories.make_application(scopes=["openid", "files:read"])
