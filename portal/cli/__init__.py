@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from portal.cli import applications, data, demo, scopes, server, users
+from portal.cli import data, demo, devices, scopes, server, users
 
 COMMANDS = (
     server.serve,
@@ -11,7 +11,7 @@ COMMANDS = (
     data.cleanup,
     users.user,
     users.setup_link,
-    applications.application,
+    devices.application,
     scopes.scope,
     demo.demo,
 )

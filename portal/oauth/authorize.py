@@ -1,7 +1,8 @@
 """GET and POST /oauth/authorize: an application sends a person to sign in and decide."""
 
+import string
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from flask import Response as FlaskResponse
 from flask import request
@@ -40,7 +41,9 @@ def authorize() -> Response:
     try:
         asked = read_authorization_request(request, server.settings.issuer)
         if request.method == "POST":
-            return see_other(f"/oauth/authorize?{request.get_data(as_text=True)}")
+            # A raw line break in the body would end the header.
+            query = quote(request.get_data(as_text=True), safe=string.punctuation)
+            return see_other(f"/oauth/authorize?{query}")
         grant = server.consent_grant(asked)
         return _go_on(grant, asked)
     except Refused as error:
@@ -141,6 +144,7 @@ def refused_page(error: Refused) -> FlaskResponse:
     )
     reason = error.reason
     name = application.name if application else None
+    saved = _nearest(error, application)
     for_admin = application is not None and getattr(current_user, "is_admin", False)
     return render(
         "oauth/refused.html",
@@ -150,18 +154,22 @@ def refused_page(error: Refused) -> FlaskResponse:
         application_name=name,
         owner_name=application.owner.display_name if application else None,
         reference=reference,
-        diff=_difference(error, application) if for_admin else None,
+        diff=_difference(error.detail, saved) if for_admin and saved else None,
+        difference=redirect_uris.sentence(error.detail, saved) if for_admin and saved else None,
         admin_url=f"/admin/applications/{application.client_id}" if for_admin else None,  # type: ignore[union-attr]
     )
 
 
-def _difference(error: Refused, application: Any) -> list | None:
-    if error.reason is not refusals.REDIRECT_URI_MISMATCH:
+def _nearest(error: Refused, application: Any) -> str | None:
+    """The saved address that comes nearest to the one that was sent."""
+    if error.reason is not refusals.REDIRECT_URI_MISMATCH or application is None:
         return None
-    saved = redirect_uris.nearest(error.detail, application.redirect_uris)
-    if saved is None:
-        return None
+    return redirect_uris.nearest(error.detail, application.redirect_uris)
+
+
+def _difference(sent: str, saved: str) -> list[tuple[str, str, bool, str]]:
+    """Sent and saved, part by part, for the template to mark what differs."""
     return [
         (part.sent, part.saved, part.differs, part.name)
-        for part in redirect_uris.explain(error.detail, saved)
+        for part in redirect_uris.explain(sent, saved)
     ]

@@ -249,6 +249,7 @@ def test_an_administrator_sees_sent_and_saved_side_by_side(rp, browser_of, alice
     response = rp.authorize(browser_of(alice), redirect_uri="https://app.example.org/callback/")
     text = response.get_data(as_text=True)
     assert "Saved" in text
+    assert "A trailing slash was added." in text
     assert f"/admin/applications/{rp.client_id}" in text
 
 
