@@ -2,10 +2,10 @@
 
 import logging
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, jsonify, make_response, request
 from flask_wtf.csrf import CSRFError
 from peewee import InterfaceError, OperationalError
-from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.exceptions import BadHost, HTTPException, InternalServerError
 
 from portal.database import database
 from portal.htmx import render
@@ -81,6 +81,9 @@ def _answer(code: int, message: str | None = None) -> Response:
     message = message or MESSAGES.get(code, MESSAGES[400])
     if is_protocol_path():
         return protocol_error(code)
+    if isinstance(request.routing_exception, BadHost):
+        # Without a host no address can be built, so the page cannot name its style sheet.
+        return make_response(f"{title}. {message}\n", code, {"Content-Type": "text/plain"})
     return render("error.html", status=code, code=code, title=title, message=message)
 
 

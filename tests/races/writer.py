@@ -1,6 +1,6 @@
 """One process of many on one database: threads that get, refresh and check tokens.
 
-`python -m tests.races.writer URL REQUEST_FILE` waits for a line, works, and prints the statuses it saw.
+`python -m tests.races.writer URL FILE` waits for a line, works, and prints the statuses it saw.
 """
 
 import json
