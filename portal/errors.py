@@ -6,6 +6,7 @@ from flask import Flask, Response, jsonify, make_response, request
 from flask_wtf.csrf import CSRFError
 from peewee import InterfaceError, OperationalError
 from werkzeug.exceptions import BadHost, HTTPException, InternalServerError
+from werkzeug.routing import RequestRedirect
 
 from portal.database import database
 from portal.htmx import render
@@ -51,6 +52,9 @@ def init_app(app: Flask) -> None:
 
 
 def _http_error(error: HTTPException) -> Response | HTTPException:
+    if isinstance(error, RequestRedirect):
+        # Two slashes in a row: werkzeug would build the one address from the Host header.
+        return _answer(404)
     code = error.code or 500
     if code < 400 or error.response is not None:
         return error

@@ -19,12 +19,13 @@ from portal.models.application import (
     DEVICE_CODE,
     REFRESH_TOKEN,
 )
-from portal.models.refusal import DETAIL_LENGTH
+from portal.models.refusal import DETAIL_LENGTH, NOBODY
 from portal.models.scope import PERSONAL
 from portal.oauth import application_rules, redirect_uris
 from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH
 
 SHOWN_SECRETS = 10
+SHOWN_STRANGERS = 5
 
 
 def page_context(application: Application) -> dict[str, Any]:
@@ -70,6 +71,11 @@ def refusals_of(application: Application) -> list[ShownRefusal]:
     return [_shown(refusal, application) for refusal in Refusal.of(application.id)]
 
 
+def refusals_of_nobody() -> list[ShownRefusal]:
+    """The latest refusals of requests whose client ID is missing or nobody's."""
+    return [_plain(refusal) for refusal in Refusal.of(NOBODY, SHOWN_STRANGERS)]
+
+
 def savable_uri(application: Application, uri: str) -> str | None:
     """`uri` when a refusal of this application offers to save it: never a link's invention."""
     offered = (it.sent for it in refusals_of(application) if it.can_save)
@@ -77,13 +83,10 @@ def savable_uri(application: Application, uri: str) -> str | None:
 
 
 def _shown(refusal: Refusal, application: Application) -> ShownRefusal:
-    reason = REASONS.get(refusal.reason)
-    title = reason.title if reason else refusal.reason
-    hint = reason.hint if reason else ""
-    when = (refusal.count, refusal.last_at, refusal.reference)
-    sent = refusal.detail
     if refusal.reason != REDIRECT_URI_MISMATCH.code:
-        return ShownRefusal(title, hint, *when, sent=sent)
+        return _plain(refusal)
+    title, sent = REDIRECT_URI_MISMATCH.title, refusal.detail
+    when = (refusal.count, refusal.last_at, refusal.reference)
     if redirect_uris.matches(sent, application.redirect_uris):
         return ShownRefusal(title, "It has been saved since.", *when, sent=sent)
     saved = redirect_uris.nearest(sent, application.redirect_uris)
@@ -97,6 +100,18 @@ def _shown(refusal: Refusal, application: Application) -> ShownRefusal:
         saved=saved,
         diff=redirect_uris.explain(sent, saved),
         can_save=_may_be_saved(sent, application.redirect_uris),
+    )
+
+
+def _plain(refusal: Refusal) -> ShownRefusal:
+    reason = REASONS.get(refusal.reason)
+    return ShownRefusal(
+        title=reason.title if reason else refusal.reason,
+        sentence=reason.hint if reason else "",
+        count=refusal.count,
+        last_at=refusal.last_at,
+        reference=refusal.reference,
+        sent=refusal.detail,
     )
 
 

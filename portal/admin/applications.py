@@ -17,9 +17,9 @@ from portal.admin.application_form import (
     read_ticket,
 )
 from portal.admin.application_list import ADDRESS, LARGEST_ID, Listing
-from portal.admin.application_page import page_context, savable_uri
+from portal.admin.application_page import page_context, refusals_of_nobody, savable_uri
 from portal.database import transaction
-from portal.htmx import render
+from portal.htmx import render, wants_fragment
 from portal.models import Application
 from portal.models.user import fold
 from portal.oauth import application_rules
@@ -31,6 +31,8 @@ from portal.text import DAY
 def list_applications() -> Response:
     """The list, or its table when htmx searches, filters, sorts or turns the page."""
     context = Listing(request.args).context()
+    if not wants_fragment():
+        context["strangers"] = refusals_of_nobody()
     return render("admin/applications/index.html", "admin/applications/_table.html", **context)
 
 

@@ -336,7 +336,7 @@ def test_the_list_needs_the_same_few_statements_however_long_it_is(browser, alic
         application, _ = make_application(make_user(f"owner{number}"), name=f"More {number}")
         Refusal.note(application.id, "redirect_uri_mismatch", f"https://x{number}.example.org")
     many = statements()
-    assert len(many) == len(one) <= 4
+    assert len(many) == len(one) <= 5
     assert not any("OFFSET" in sql for sql in many)
 
 
@@ -587,3 +587,12 @@ def test_deleting_takes_everything_along(browser, acme, bob):
         assert table.select().count() == 0
     assert browser.get(page_of(acme)).status_code == 404
     assert Scope.select().count()
+
+
+def test_requests_with_an_unknown_client_id_are_shown_beside_the_list(browser, client):
+    assert "Requests that no application sent" not in browser.get(LIST).text
+    data = {"grant_type": "client_credentials", "client_id": "c_typo", "client_secret": "x"}
+    client.post("/oauth/token", data=data)
+    text = browser.get(LIST).text
+    assert "The client ID is unknown" in text
+    assert "c_typo" in text
