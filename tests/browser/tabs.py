@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route, expect
 
 from portal.htmx import VERSION
 
@@ -25,7 +25,8 @@ FLAGS = (
 CDN = "https://cdn.jsdelivr.net/"
 #: How Chromium notes an answer of 4xx, which many of these tests ask for.
 EXPECTED = "Failed to load resource: the server responded with a status of 4"
-PATIENCE = 10_000
+PATIENCE = 15_000
+expect.set_options(timeout=PATIENCE)
 
 
 def chromium_path() -> str | None:

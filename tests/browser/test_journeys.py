@@ -162,6 +162,32 @@ def test_a_wrong_redirect_uri_is_found_and_mended_by_an_administrator(
     expect(visitor.get_by_text("Granted: openid")).to_be_visible()
 
 
+def test_a_secret_is_copied_once_and_neither_reload_nor_back_shows_it_again(portal, tabs):
+    page = tabs.open()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=portal.address)
+    steps.visit(page, f"{portal.address}/login", "alice")
+    _, secret = steps.add_application(
+        page, portal.address, "Once Only", "https://once.example.org/callback", ["openid"]
+    )
+    page.get_by_role("button", name="Copy Client secret").click()
+    expect(page.get_by_role("button", name="Copied Client secret")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == secret
+
+    page.reload()
+    expect(page.get_by_text("nothing was added twice")).to_be_visible()
+    assert secret not in page.content()
+    _, secret = steps.add_application(
+        page, portal.address, "Once More", "https://once.example.org/callback", ["openid"]
+    )
+    page.get_by_role("link", name="I have stored it").click()
+    expect(page.get_by_role("heading", name="Copy the client secret now")).to_be_hidden()
+    page.go_back()
+    expect(page.get_by_text("nothing was added twice")).to_be_visible()
+    assert secret not in page.content()
+    stored = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    assert secret not in stored
+
+
 def test_an_application_is_added_and_allowed_with_the_keyboard_alone(portal, relying_app, tabs):
     page = tabs.open()
     keys = Keyboard(page)
