@@ -6,7 +6,6 @@ from flask import Flask, Response, jsonify, make_response, request
 from flask_wtf.csrf import CSRFError
 from peewee import InterfaceError, OperationalError
 from werkzeug.exceptions import BadHost, HTTPException, InternalServerError
-from werkzeug.routing import RequestRedirect
 
 from portal.database import database
 from portal.htmx import render
@@ -44,6 +43,8 @@ STALE_FORM = (
 
 def init_app(app: Flask) -> None:
     """Answer every error of a page with a page, of the protocol with JSON."""
+    # Two slashes in a row are another address: werkzeug would redirect by the Host header.
+    app.url_map.merge_slashes = False
     app.register_error_handler(CSRFError, lambda error: _answer(400, STALE_FORM))
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(OperationalError, _database_error)
@@ -52,9 +53,6 @@ def init_app(app: Flask) -> None:
 
 
 def _http_error(error: HTTPException) -> Response | HTTPException:
-    if isinstance(error, RequestRedirect):
-        # Two slashes in a row: werkzeug would build the one address from the Host header.
-        return _answer(404)
     code = error.code or 500
     if code < 400 or error.response is not None:
         return error

@@ -75,7 +75,7 @@ def test_forged_hosts_appear_in_no_page_and_no_redirect(app, rp, browser_of, ali
             response = send(app, "GET", path, cookie=who, **FORGED)
             assert_harmless(response, "evil.example")
     # Frameworks tidy up doubled slashes with a redirect to whatever the Host header says.
-    for path in ("//admin/users", "/admin//users", "//evil.example/..", "/oauth//token"):
+    for path in ("/admin//users", "//evil.example/..", "/oauth//token", "/static//portal.css"):
         assert send(app, "GET", path, cookie=cookie, **FORGED).status_code == 404
     asked = rp.http.post(
         "/oauth/device_authorization",

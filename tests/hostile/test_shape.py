@@ -83,8 +83,8 @@ def pages(app) -> list[str]:
 
 def test_every_address_takes_every_method(app, browser_of, alice):
     admin = cookie_of(browser_of(alice))
-    for path, method, cookie in product(addresses(app, "1"), METHODS, ("", admin)):
-        response = send(app, method, path, cookie=cookie)
+    for path, method in product(addresses(app, "1"), METHODS):
+        response = send(app, method, path, cookie=admin)
         assert_harmless(response)
         # Whatever changes something came without its CSRF token, or without a secret.
         if method.upper() not in ("GET", "HEAD", "OPTIONS"):
@@ -115,7 +115,7 @@ def test_every_address_takes_every_odd_query(app, browser_of, alice, odd):
 
 
 def test_machines_and_pages_take_every_body_in_every_content_type(app):
-    paths = [*MACHINES, "/oauth/authorize", "/oauth/consent", "/login", "/device", "/logout"]
+    paths = ["/oauth/token", "/oauth/revoke", "/oauth/authorize", "/oauth/consent", "/login"]
     for path, content_type, body in product(paths, CONTENT_TYPES, BODIES):
         response = send(app, "POST", path, content_type=content_type, body=body)
         assert_harmless(response)
