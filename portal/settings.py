@@ -11,6 +11,11 @@ from urllib.parse import urlsplit
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 #: Names that the test suite reads; the server leaves them alone.
 TEST_PREFIX = "PORTAL_TEST_"
+MAY_BE_ZERO = {
+    "PORTAL_PROXY_HOPS",
+    "PORTAL_REFRESH_RETRY_SECONDS",
+    "PORTAL_PRIVATE_LOGOUT_URIS",
+}
 DAY = 24 * 60 * 60
 
 
@@ -49,6 +54,11 @@ class Settings:
     )
     refresh_retry_seconds: int = _setting(
         "PORTAL_REFRESH_RETRY_SECONDS", 10, "how long a used refresh token gets the same answer"
+    )
+    private_logout_uris: int = _setting(
+        "PORTAL_PRIVATE_LOGOUT_URIS",
+        0,
+        "1: applications on private addresses may be told that a person signed out",
     )
     htmx: str = _setting("PORTAL_HTMX", "cdn", "where pages load htmx from: cdn, local or off")
     instance: Path = field(default=Path("instance"))
@@ -125,7 +135,7 @@ def _read(environ: Mapping[str, str], env: str, secret: bool) -> str | None:
 def _parse(env: str, text: str, kind: object) -> object:
     if kind is not int:
         return text
-    least = 0 if env in ("PORTAL_PROXY_HOPS", "PORTAL_REFRESH_RETRY_SECONDS") else 1
+    least = 0 if env in MAY_BE_ZERO else 1
     if not (text.isascii() and text.isdigit()) or int(text) < least:
         raise SettingError(f"{env} must be a whole number of at least {least}, not {text!r}.")
     if env == "PORT" and int(text) > 65535:

@@ -11,11 +11,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from portal import create_app
+from portal.credentials import derive_key
 from portal.database import database, migrate, open_database
-from portal.models import Scope, User
+from portal.models import Scope, SigningKey, User
 from portal.settings import Settings
 from tests import factories
 
+SECRET_KEY = "k" * 40
 ISSUER = "http://localhost:8000"
 
 
@@ -26,6 +28,8 @@ def migrated(tmp_path_factory) -> Path:
     open_database(f"sqlite:///{path}")
     migrate()
     Scope.add_built_in()
+    # Making an RSA key takes longer than most tests.
+    SigningKey.ensure(derive_key(SECRET_KEY, "signing keys"))
     database.close()
     return path
 
@@ -41,7 +45,7 @@ def database_url(tmp_path, migrated) -> str:
 @pytest.fixture
 def settings(tmp_path, database_url) -> Settings:
     return Settings(
-        issuer=ISSUER, database_url=database_url, secret_key="k" * 40, instance=tmp_path
+        issuer=ISSUER, database_url=database_url, secret_key=SECRET_KEY, instance=tmp_path
     )
 
 

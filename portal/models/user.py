@@ -107,6 +107,10 @@ class User(UserMixin, Record):
     disabled_at = EpochField(null=True)
     created_at = EpochField(default=now)
     last_sign_in_at = EpochField(null=True)
+    #: Standard claims that people say about themselves, as JSON (OpenID Connect Core §5.1).
+    profile = TextField(default="{}")
+    profile_updated_at = EpochField(null=True)
+    email_verified_at = EpochField(null=True)
 
     class Meta:
         table_name = "user_account"
@@ -163,10 +167,10 @@ class User(UserMixin, Record):
         row.person.cookie = cookie
         return row.person
 
-    def start_session(self, address: str, user_agent: str) -> None:
+    def start_session(self, address: str, user_agent: str, sid: int | None = None) -> None:
         """Sign this person in: a new session, and its cookie's secret as `.cookie`."""
         with transaction():
-            self.session, self.cookie = Session.start(self.id, address, user_agent)
+            self.session, self.cookie = Session.start(self.id, address, user_agent, sid)
             User.update(last_sign_in_at=now()).where(User.id == self.id).execute()
 
     def get_id(self) -> str:

@@ -17,8 +17,8 @@ def find_presented(
 
     A `token_type_hint` is not needed, so an unknown one does no harm (RFC 7009 §2.1): the
     token's prefix tells its kind. `with_previous` also takes the refresh token before the last
-    rotation, which a client that lost an answer still holds. Raises Refused without the parameter, and StaleClient when the
-    asking application changed since its row was cached.
+    rotation, which a client that lost an answer still holds. Raises Refused without the
+    parameter, and StaleClient when the asking application changed since its row was cached.
     """
     if "token" not in request.form:
         raise refuse(PARAMETER_MISSING, application_id=client.id, detail="token")
