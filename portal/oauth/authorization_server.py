@@ -42,7 +42,9 @@ class PortalServer(AuthorizationServer):
         self.clients = ClientCache()
         self.refresh_key = derive_key(settings.secret_key, "refresh token successor")
         self.pairwise_key = derive_key(settings.secret_key, "pairwise subject")
-        self.keys = KeyRing(derive_key(settings.secret_key, "signing keys"))
+        self.keys = KeyRing(
+            derive_key(settings.secret_key, "signing keys"), settings.access_token_seconds
+        )
 
     # What client applications ask
 
