@@ -9,6 +9,7 @@ from werkzeug.exceptions import BadHost, HTTPException, InternalServerError
 
 from portal.database import database
 from portal.htmx import render
+from portal.models.signing_key import WrongSecretKey
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ STALE_FORM = (
     "The page was open for too long, or you signed in or out in another tab. Go back, reload the"
     " page and send the form again."
 )
+NO_KEYS = "The portal cannot read its signing keys. Its administrator finds the reason in the log."
 
 
 def init_app(app: Flask) -> None:
@@ -49,6 +51,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(OperationalError, _database_error)
     app.register_error_handler(InterfaceError, _database_error)
+    app.register_error_handler(WrongSecretKey, _no_keys)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -73,16 +76,23 @@ def _database_error(error: Exception) -> Response:
     return response
 
 
+def _no_keys(error: WrongSecretKey) -> Response:
+    log.error("%s", error)
+    if is_protocol_path():
+        return protocol_error(503, NO_KEYS)
+    return _answer(503, NO_KEYS, "The portal cannot sign anybody in at the moment")
+
+
 def _unexpected(error: Exception) -> Response:
     log.error("unexpected error at %s %s", request.method, request.path, exc_info=error)
     return _answer(InternalServerError.code)
 
 
-def _answer(code: int, message: str | None = None) -> Response:
-    title = TITLES.get(code, TITLES[400])
-    message = message or MESSAGES.get(code, MESSAGES[400])
+def _answer(code: int, message: str | None = None, title: str | None = None) -> Response:
+    title = title or TITLES.get(code, TITLES[400])
     if is_protocol_path():
         return protocol_error(code)
+    message = message or MESSAGES.get(code, MESSAGES[400])
     if isinstance(request.routing_exception, BadHost):
         # Without a host no address can be built, so the page cannot name its style sheet.
         return make_response(f"{title}. {message}\n", code, {"Content-Type": "text/plain"})
@@ -96,10 +106,10 @@ def is_protocol_path() -> bool:
     )
 
 
-def protocol_error(code: int) -> Response:
+def protocol_error(code: int, description: str | None = None) -> Response:
     """An RFC 6749 §5.2 error for a failure outside the grants."""
     name = {503: "temporarily_unavailable", 500: "server_error"}.get(code, "invalid_request")
-    description = {
+    description = description or {
         404: "There is no such endpoint.",
         405: "This endpoint does not take that method.",
         413: "The request body is too large.",

@@ -2,15 +2,23 @@
 
 import difflib
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from email.utils import parseaddr
 from pathlib import Path
 from urllib.parse import urlsplit
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 #: Names that the test suite reads; the server leaves them alone.
 TEST_PREFIX = "PORTAL_TEST_"
+MAY_BE_ZERO = {
+    "PORTAL_PROXY_HOPS",
+    "PORTAL_REFRESH_RETRY_SECONDS",
+    "PORTAL_PRIVATE_LOGOUT_URIS",
+}
+SENDER = re.compile(r"[!-?A-~]+@[A-Za-z0-9.-]+|[!-?A-~]+@\[[0-9A-Fa-f:.]+\]", re.ASCII)
 DAY = 24 * 60 * 60
 
 
@@ -50,8 +58,24 @@ class Settings:
     refresh_retry_seconds: int = _setting(
         "PORTAL_REFRESH_RETRY_SECONDS", 10, "how long a used refresh token gets the same answer"
     )
+    private_logout_uris: int = _setting(
+        "PORTAL_PRIVATE_LOGOUT_URIS",
+        0,
+        "1: applications on private addresses may be told that a person signed out",
+    )
+    smtp_url: str = _setting(
+        "PORTAL_SMTP_URL",
+        "",
+        "the mail server: smtp://… (STARTTLS) or smtps://…; no mail without",
+        True,
+    )
+    mail_from: str = _setting("PORTAL_MAIL_FROM", "", "the sender of the mails")
     htmx: str = _setting("PORTAL_HTMX", "cdn", "where pages load htmx from: cdn, local or off")
     instance: Path = field(default=Path("instance"))
+
+    @property
+    def sends_mail(self) -> bool:
+        return bool(self.smtp_url)
 
     @property
     def is_https(self) -> bool:
@@ -97,6 +121,7 @@ class Settings:
                 "PORTAL_SECRET_KEY must have at least 32 characters; make one with"
                 ' python3 -c "import secrets; print(secrets.token_urlsafe(48))".'
             )
+        _check_mail(made)
         return made
 
 
@@ -125,7 +150,7 @@ def _read(environ: Mapping[str, str], env: str, secret: bool) -> str | None:
 def _parse(env: str, text: str, kind: object) -> object:
     if kind is not int:
         return text
-    least = 0 if env in ("PORTAL_PROXY_HOPS", "PORTAL_REFRESH_RETRY_SECONDS") else 1
+    least = 0 if env in MAY_BE_ZERO else 1
     if not (text.isascii() and text.isdigit()) or int(text) < least:
         raise SettingError(f"{env} must be a whole number of at least {least}, not {text!r}.")
     if env == "PORT" and int(text) > 65535:
@@ -151,6 +176,39 @@ def _checked_issuer(issuer: str) -> str:
     if issuer.endswith("/"):
         raise SettingError(f"PORTAL_ISSUER must not end with a slash: use {issuer.rstrip('/')!r}.")
     return issuer
+
+
+def _check_mail(settings: Settings) -> None:
+    """Refuse a mail server that could not be used; the address itself holds a password."""
+    if settings.mail_from and not _is_sender(settings.mail_from):
+        raise SettingError(
+            "PORTAL_MAIL_FROM must be an e-mail address such as login@example.org or"
+            f" Portal <login@example.org>, not {settings.mail_from!r}."
+        )
+    if not settings.smtp_url:
+        return
+    try:
+        parts = urlsplit(settings.smtp_url)
+        good = parts.scheme in ("smtp", "smtps") and parts.hostname and parts.port != 0
+        good = good and not (parts.path.strip("/") or parts.query or parts.fragment)
+        good = good and (parts.username is None) == (parts.password is None)
+    except ValueError:
+        good = False
+    if not good:
+        raise SettingError(
+            "PORTAL_SMTP_URL must look like smtp://name:password@mail.example.org:587 or"
+            " smtps://name:password@mail.example.org:465; write / and @ and : in the password as"
+            " %2F, %40 and %3A."
+        )
+    if not settings.mail_from:
+        raise SettingError(
+            "PORTAL_SMTP_URL needs PORTAL_MAIL_FROM, the sender, such as login@example.org."
+        )
+
+
+def _is_sender(text: str) -> bool:
+    _, address = parseaddr(text)
+    return text.isprintable() and bool(SENDER.fullmatch(address))
 
 
 def _kept_secret_key(instance: Path) -> str:

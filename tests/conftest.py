@@ -11,13 +11,15 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from portal import create_app
+from portal.credentials import derive_key
 from portal.database import database, migrate, open_database
-from portal.models import Scope, User
+from portal.models import Scope, SigningKey, User
 from portal.settings import Settings
 from tests import engines, factories
 from tests.postgres.cluster import Cluster, find_programs, running_cluster, what_is_missing
 from tests.requirements import require
 
+SECRET_KEY = "k" * 40
 ISSUER = "http://localhost:8000"
 
 
@@ -28,6 +30,8 @@ def migrated(tmp_path_factory) -> Path:
     open_database(f"sqlite:///{path}")
     migrate()
     Scope.add_built_in()
+    # Making an RSA key takes longer than most tests.
+    SigningKey.ensure(derive_key(SECRET_KEY, "signing keys"))
     database.close()
     return path
 
@@ -63,7 +67,7 @@ def database_url(request, tmp_path, migrated) -> str:
 @pytest.fixture
 def settings(tmp_path, database_url) -> Settings:
     return Settings(
-        issuer=ISSUER, database_url=database_url, secret_key="k" * 40, instance=tmp_path
+        issuer=ISSUER, database_url=database_url, secret_key=SECRET_KEY, instance=tmp_path
     )
 
 

@@ -16,7 +16,9 @@ from portal.account import (  # noqa: E402, F401
     login,
     logout,
     password,
+    profile,
     reset,
     sessions,
     setup,
+    verify_email,
 )

@@ -12,6 +12,8 @@ from portal.credentials import password_matches
 from portal.htmx import render
 from portal.models import Application, Session, Throttle, User
 from portal.models.user import fold
+from portal.oauth import current_server
+from portal.oauth.backchannel import end_sessions
 from portal.security import may_redirect_anywhere, safe_next, see_other
 
 #: One text for every cause, so that nobody learns which names exist.
@@ -66,10 +68,15 @@ def _may_enter(user: User | None, password: str) -> bool:
 
 def sign_in(user: User) -> None:
     """Start a session in this browser; whatever its cookie held before is gone (no fixation)."""
-    if current_user.is_authenticated:
-        Session.end(current_user.id, current_user.session.id)
+    sid = None
+    if current_user.is_authenticated and current_user.id == user.id:
+        # Applications know this sign-in by its sid: it goes on.
+        sid = current_user.session.sid
+        Session.end(user.id, current_user.session.id)
+    elif current_user.is_authenticated:
+        end_sessions(current_server(), current_user, [current_user.session])
     session.clear()
-    user.start_session(request.remote_addr or "", request.user_agent.string)
+    user.start_session(request.remote_addr or "", request.user_agent.string, sid)
     flask_login.login_user(user)
 
 
@@ -86,7 +93,7 @@ def _page(status: int, error: str = "", wait: int = 0) -> Response:
         status=status,
         error=error,
         errors=bool(error),
-        username=request.form.get("username", ""),
+        username=request.form.get("username", request.args.get("login_hint", "")),
         next=target,
         continue_to=_application_behind(target),
         no_administrator=not error and not User.administrators(),

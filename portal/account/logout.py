@@ -6,7 +6,8 @@ from werkzeug.wrappers import Response
 
 from portal.account import blueprint
 from portal.htmx import render
-from portal.models import Session
+from portal.oauth import current_server
+from portal.oauth.backchannel import end_sessions
 from portal.security import may_redirect_anywhere, safe_next, see_other
 
 
@@ -24,6 +25,6 @@ def log_out() -> Response:
     """End this browser's session on the server and forget the cookie."""
     may_redirect_anywhere()
     if current_user.is_authenticated:
-        Session.end(current_user.id, current_user.session.id)
+        end_sessions(current_server(), current_user, [current_user.session])
     session.clear()
     return see_other(safe_next(request.form.get("next"), "/login"))

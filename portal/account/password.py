@@ -8,10 +8,10 @@ from wtforms import Field, PasswordField
 from wtforms.validators import ValidationError
 
 from portal.account import blueprint
-from portal.account.login import PURPOSE, THROTTLED
+from portal.account.current_password import current_password_trouble
 from portal.database import transaction
 from portal.htmx import render
-from portal.models import Session, Throttle, User
+from portal.models import Session, User
 from portal.models.user import password_problem
 from portal.security import see_other, sign_in_required
 
@@ -39,17 +39,15 @@ def change_password() -> Response:
     form = PasswordForm()
     if not form.validate_on_submit():
         return _page(form, 422 if form.errors else 200)
-    subject = str(current_user.id)
-    wait = Throttle.spend(PURPOSE, subject)
-    if wait:
-        form.form_errors.append(THROTTLED)
-        response = _page(form, 429)
-        response.headers["Retry-After"] = str(wait)
+    trouble = current_password_trouble(current_user, form.current_password.data)
+    if trouble and trouble.wait:
+        form.form_errors.append(trouble.sentence)
+        response = _page(form, trouble.status)
+        response.headers["Retry-After"] = str(trouble.wait)
         return response
-    if not current_user.password_fits(form.current_password.data):
-        form.current_password.errors = ["The current password is wrong."]
-        return _page(form, 422)
-    Throttle.forgive(PURPOSE, subject)
+    if trouble:
+        form.current_password.errors = [trouble.sentence]
+        return _page(form, trouble.status)
     _change(current_user, form.new_password.data)
     flash("Your password is changed. Your other browsers are signed out.", "success")
     return see_other("/account/password")

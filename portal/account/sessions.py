@@ -7,6 +7,8 @@ from werkzeug.wrappers import Response
 from portal.account import blueprint
 from portal.htmx import render
 from portal.models import Session
+from portal.oauth import current_server
+from portal.oauth.backchannel import end_sessions
 from portal.security import see_other, sign_in_required
 from portal.text import plural
 
@@ -23,8 +25,10 @@ def list_sessions() -> Response:
 @sign_in_required
 def end_session(session_id: int) -> Response:
     """Sign one browser out; 404 for a session of somebody else."""
-    if not Session.end(current_user.id, session_id):
+    chosen = [row for row in Session.of(current_user.id) if row.id == session_id]
+    if not chosen:
         abort(404)
+    end_sessions(current_server(), current_user, chosen)
     if session_id == current_user.session.id:
         session.clear()
         return see_other("/login")
@@ -36,9 +40,10 @@ def end_session(session_id: int) -> Response:
 @sign_in_required
 def end_other_sessions() -> Response:
     """Sign every browser out but this one."""
-    ended = Session.end(current_user.id, keep=current_user.session.id)
-    if ended:
-        flash(f"Signed out of {plural(ended, 'other browser')}.", "success")
+    others = [row for row in Session.of(current_user.id) if row.id != current_user.session.id]
+    end_sessions(current_server(), current_user, others)
+    if others:
+        flash(f"Signed out of {plural(len(others), 'other browser')}.", "success")
     else:
         flash("You are signed in nowhere else.", "info")
     return see_other("/account/sessions")

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from portal.cli import data, demo, devices, scopes, server, users
+from portal.cli import data, demo, devices, keys, scopes, server, users
 
 COMMANDS = (
     server.serve,
@@ -13,6 +13,7 @@ COMMANDS = (
     users.setup_link,
     devices.application,
     scopes.scope,
+    keys.keys,
     demo.demo,
 )
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from portal.database import database, describe, pending_migrations
+from portal.models.signing_key import WrongSecretKey
 from portal.settings import Settings
 
 #: Wide enough for a redirect URI; a table that goes to a file is never cut.
@@ -41,6 +42,8 @@ def _one_line() -> Iterator[None]:
         raise
     except click.UsageError as error:
         raise BadInput(" ".join(error.format_message().split())) from None
+    except WrongSecretKey as error:
+        raise Failure(str(error)) from None
     except (DatabaseError, InterfaceError) as error:
         raise Failure(_database_trouble(error)) from None
 

@@ -21,6 +21,9 @@ from portal.cli.command import (
 )
 from portal.database import migrate
 from portal.models import Scope
+from portal.oauth import current_server
+from portal.oauth.backchannel import deliver_due
+from portal.text import plural
 
 FETCH_SECONDS = 30
 MOST_BYTES = 1024 * 1024
@@ -40,9 +43,13 @@ def upgrade(as_json: bool) -> None:
 
 
 def upgrade_database() -> list[str]:
-    """Migrate, and see to the built-in scopes; returns the names of the migrations that ran."""
+    """Migrate, and see to what is built in; returns the names of the migrations that ran.
+
+    The first signing keys are made here, so that no request has to wait for them.
+    """
     names = migrate()
     Scope.add_built_in()
+    current_server().keys.prepare()
     return names
 
 
@@ -67,11 +74,14 @@ def fetch(source: str | None, as_json: bool) -> None:
 
 @command("cleanup")
 def cleanup(as_json: bool) -> None:
-    """Delete what has expired, a little at a time."""
+    """Delete what has expired; tell applications again who signed out."""
+    sent = deliver_due(current_server())
     counts = cleaning.delete_expired(current_settings().access_token_seconds)
     if as_json:
-        print_json(counts)
+        print_json({**counts, "logouts_sent": sent})
     else:
+        if sent:
+            click.echo(f"Told {plural(sent, 'application')} that somebody signed out.")
         gone = [f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count]
         click.echo(f"Deleted {', '.join(gone)}." if gone else "Nothing had expired.")
 

@@ -9,6 +9,7 @@ from portal.cli.command import Failure, command, current_settings, note, print_j
 from portal.cli.data import upgrade_database
 from portal.cli.demo import make_demo, ready_block
 from portal.database import database, pending_migrations
+from portal.oauth import current_server
 from portal.settings import Settings
 
 
@@ -34,6 +35,9 @@ def serve(
         shown = make_demo(issuer)
     elif pending_migrations():
         raise Failure("The database is not up to date: run flask --app wsgi db upgrade first.")
+    else:
+        # One line now rather than an error a request.
+        current_server().keys.prepare()
     # The workers open their own connections.
     database.close()
 

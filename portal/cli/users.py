@@ -17,10 +17,9 @@ from portal.cli.command import (
 )
 from portal.database import transaction
 from portal.models import OneTimeLink, User
+from portal.models.one_time_link import RESET_SECONDS, SETUP_SECONDS
 from portal.models.user import (
     MINIMUM_PASSWORD,
-    RESET_SECONDS,
-    SETUP_SECONDS,
     email_problem,
     name_problem,
     password_problem,

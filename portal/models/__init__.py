@@ -4,12 +4,15 @@ from portal.models.application import Application, ApplicationSecret
 from portal.models.authorization_code import AuthorizationCode
 from portal.models.consent import Consent
 from portal.models.device_code import DeviceCode
+from portal.models.logout_delivery import LogoutDelivery
+from portal.models.one_time_link import OneTimeLink
 from portal.models.refusal import Refusal
 from portal.models.scope import Scope
 from portal.models.session import Session
+from portal.models.signing_key import SigningKey
 from portal.models.throttle import Throttle
 from portal.models.token import AccessToken, TokenFamily
-from portal.models.user import OneTimeLink, User
+from portal.models.user import User
 
 TABLES = [
     User,
@@ -25,6 +28,8 @@ TABLES = [
     TokenFamily,
     AccessToken,
     Refusal,
+    SigningKey,
+    LogoutDelivery,
 ]
 
 __all__ = [
@@ -35,10 +40,12 @@ __all__ = [
     "AuthorizationCode",
     "Consent",
     "DeviceCode",
+    "LogoutDelivery",
     "OneTimeLink",
     "Refusal",
     "Scope",
     "Session",
+    "SigningKey",
     "Throttle",
     "TokenFamily",
     "User",

@@ -54,6 +54,13 @@ class Application(Record):
     require_pkce = BooleanField(default=True)
     resource_server = BooleanField(default=False)
     token_format = TextField(default="opaque")
+    #: What signs its ID tokens and logout tokens: RS256, ES256 or PS256.
+    id_token_alg = TextField(default="RS256")
+    #: "public": one `sub` a person everywhere; "pairwise": another one for each application.
+    subject_type = TextField(default="public")
+    #: Resource servers that its tokens may be for (RFC 8707).
+    resources = WordsField(default=list)
+    backchannel_logout_uri = TextField(default="")
     trusted = BooleanField(default=False)
     trust_reason = TextField(default="")
     disabled_at = EpochField(null=True)

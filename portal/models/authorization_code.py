@@ -21,6 +21,8 @@ class AuthorizationCode(Record):
     scopes = WordsField()
     code_challenge = TextField(null=True)
     nonce = TextField(null=True)
+    claims = TextField(null=True)
+    resources = WordsField(default=list)
     auth_time = EpochField()
     session_id = BigIntegerField(null=True)
     created_at = EpochField(default=now)

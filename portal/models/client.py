@@ -51,7 +51,13 @@ _COLUMNS = (
     Application.version,
     Application.epoch,
     Application.last_used_at,
+    Application.token_format,
+    Application.id_token_alg,
+    Application.subject_type,
+    Application.resources,
+    Application.backchannel_logout_uri,
 )
+_FIRST_SECRET = len(_COLUMNS)
 _LOAD = Compiled(
     lambda: (
         Application.select(
@@ -86,21 +92,26 @@ class Client(ClientMixin):
     """An OAuth client (RFC 6749 §2): the answers that the grants ask for."""
 
     __slots__ = (
+        "backchannel_logout_uri",
         "client_id",
         "confidential",
         "enabled",
         "epoch",
         "grants",
         "id",
+        "id_token_alg",
         "last_used_at",
         "name",
         "post_logout_redirect_uris",
         "redirect_uris",
         "require_pkce",
         "resource_server",
+        "resources",
         "scopes",
         "secret_seen_at",
         "secrets",
+        "subject_type",
+        "token_format",
         "trusted",
         "version",
     )
@@ -117,7 +128,11 @@ class Client(ClientMixin):
         self.enabled = row[11] is None
         self.version, self.epoch = row[12], row[13]
         self.last_used_at = row[14]
-        self.secrets = [Secret(r[15], bytes(r[16]), r[17]) for r in rows if r[15] is not None]
+        self.token_format, self.id_token_alg, self.subject_type = row[15:18]
+        self.resources = row[18].split()
+        self.backchannel_logout_uri = row[19]
+        secrets = (r[_FIRST_SECRET:] for r in rows)
+        self.secrets = [Secret(id, bytes(hash), end) for id, hash, end in secrets if id is not None]
         self.secret_seen_at: dict[int, int] = {}
 
     # What Authlib asks (ClientMixin)

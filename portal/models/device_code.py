@@ -29,6 +29,7 @@ class DeviceCode(Record):
     epoch = IntegerField()
     #: What the device asked for; after the decision, what the person granted.
     scopes = WordsField()
+    resources = WordsField(default=list)
     interval = IntegerField(default=POLL_SECONDS)
     last_poll_at = EpochField(null=True)
     created_at = EpochField(default=now)
@@ -42,7 +43,12 @@ class DeviceCode(Record):
 
     @classmethod
     def start(
-        cls, application_id: int, epoch: int, scopes: list[str], seconds: int
+        cls,
+        application_id: int,
+        epoch: int,
+        scopes: list[str],
+        seconds: int,
+        resources: list[str] | None = None,
     ) -> tuple[Self, str]:
         """A new request; returns the row and the device code, which leaves once."""
         secret, row_id = make_secret(), new_id()
@@ -55,6 +61,7 @@ class DeviceCode(Record):
                     application_id=application_id,
                     epoch=epoch,
                     scopes=scopes,
+                    resources=resources or [],
                     expires_at=now() + seconds,
                 )
             except IntegrityError:  # two devices with the same eight letters

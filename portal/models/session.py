@@ -5,7 +5,7 @@ from typing import Self
 from peewee import BigIntegerField, BlobField, TextField
 
 from portal.clock import now
-from portal.credentials import hash_secret, make_secret
+from portal.credentials import hash_secret, make_secret, new_id
 from portal.models.base import EpochField, IdField, Record
 
 SESSION_SECONDS = 14 * 24 * 60 * 60
@@ -41,6 +41,8 @@ class Session(Record):
     id = IdField()
     hash = BlobField(unique=True)
     user_id = BigIntegerField(index=True)
+    #: What ID tokens call the session; it stays when the person signs in again in between.
+    sid = BigIntegerField(default=new_id)
     auth_time = EpochField(default=now)
     created_at = EpochField(default=now)
     last_seen_at = EpochField(default=now)
@@ -49,12 +51,15 @@ class Session(Record):
     user_agent = TextField(default="")
 
     @classmethod
-    def start(cls, user_id: int, address: str, user_agent: str) -> tuple[Self, str]:
+    def start(
+        cls, user_id: int, address: str, user_agent: str, sid: int | None = None
+    ) -> tuple[Self, str]:
         """A new session; returns the row and the secret for the cookie, which leaves once."""
         secret = make_secret()
         row = cls.create(
             hash=hash_secret(secret),
             user_id=user_id,
+            sid=sid or new_id(),
             expires_at=now() + SESSION_SECONDS,
             address=address[:64],
             user_agent=user_agent[:256].replace("\0", ""),

@@ -1,5 +1,7 @@
 """The hot statements of the protocol: what the grants and endpoints run on every request."""
 
+from peewee import Value
+
 from portal.models.application import Application
 from portal.models.authorization_code import AuthorizationCode
 from portal.models.compiled import Compiled, slot
@@ -18,6 +20,7 @@ INSERT_ACCESS_TOKEN = Compiled(
             slot("family_id"),
             slot("user_id"),
             slot("scopes"),
+            slot("resources"),
             slot("now"),
             slot("expires_at"),
         ).where(
@@ -33,6 +36,7 @@ INSERT_ACCESS_TOKEN = Compiled(
             AccessToken.family_id,
             AccessToken.user_id,
             AccessToken.scopes,
+            AccessToken.resources,
             AccessToken.created_at,
             AccessToken.expires_at,
         ],
@@ -51,7 +55,10 @@ FIND_ACCESS_TOKEN = Compiled(
             AccessToken.expires_at,
             AccessToken.user_id,
             AccessToken.family_id,
+            AccessToken.resources,
             Application.client_id,
+            Application.subject_type,
+            Application.redirect_uris,
             (
                 Application.disabled_at.is_null()
                 & (Application.epoch == AccessToken.epoch)
@@ -60,6 +67,8 @@ FIND_ACCESS_TOKEN = Compiled(
             ).alias("alive"),
             User.sub,
             User.username,
+            TokenFamily.claims,
+            TokenFamily.auth_time,
             _version_of_asker().alias("asker_version"),
         )
         .join(Application, on=(Application.id == AccessToken.application_id))
@@ -84,6 +93,9 @@ FIND_FAMILY = Compiled(
             TokenFamily.rotated_at,
             TokenFamily.rotations,
             TokenFamily.auth_time,
+            TokenFamily.session_id,
+            TokenFamily.claims,
+            TokenFamily.resources,
             TokenFamily.created_at,
             TokenFamily.expires_at,
             TokenFamily.ended_at,
@@ -94,6 +106,8 @@ FIND_FAMILY = Compiled(
                 & _person_is_active()
             ).alias("alive"),
             Application.client_id,
+            Application.subject_type,
+            Application.redirect_uris,
             User.sub,
             User.username,
             _version_of_asker().alias("asker_version"),
@@ -133,12 +147,15 @@ FIND_CODE = Compiled(
             AuthorizationCode.scopes,
             AuthorizationCode.code_challenge,
             AuthorizationCode.nonce,
+            AuthorizationCode.claims,
+            AuthorizationCode.resources,
             AuthorizationCode.auth_time,
             AuthorizationCode.session_id,
             AuthorizationCode.expires_at,
             AuthorizationCode.used_at,
             AuthorizationCode.epoch,
             Application.epoch.alias("application_epoch"),
+            User.sub,
             _person_is_active().alias("person_active"),
         )
         .join(Application, on=(Application.id == AuthorizationCode.application_id))
@@ -162,6 +179,7 @@ FIND_DEVICE_CODE = Compiled(
             DeviceCode.application_id,
             DeviceCode.user_id,
             DeviceCode.scopes,
+            DeviceCode.resources,
             DeviceCode.interval,
             DeviceCode.last_poll_at,
             DeviceCode.auth_time,
@@ -173,6 +191,8 @@ FIND_DEVICE_CODE = Compiled(
             DeviceCode.epoch,
             Application.epoch.alias("application_epoch"),
             (DeviceCode.user_id.is_null() | _person_is_active()).alias("person_active"),
+            User.sub,
+            Value(None).alias("claims"),
         )
         .join(Application, on=(Application.id == DeviceCode.application_id))
         .left_outer_join(User, on=(User.id == DeviceCode.user_id))
@@ -204,6 +224,8 @@ INSERT_FAMILY = Compiled(
             TokenFamily.rotations: 0,
             TokenFamily.auth_time: slot("auth_time"),
             TokenFamily.session_id: slot("session_id"),
+            TokenFamily.claims: slot("claims"),
+            TokenFamily.resources: slot("resources"),
             TokenFamily.created_at: slot("now"),
             TokenFamily.last_used_at: slot("now"),
             TokenFamily.expires_at: slot("expires_at"),
@@ -223,6 +245,8 @@ INSERT_CODE = Compiled(
             AuthorizationCode.scopes: slot("scopes"),
             AuthorizationCode.code_challenge: slot("code_challenge"),
             AuthorizationCode.nonce: slot("nonce"),
+            AuthorizationCode.claims: slot("claims"),
+            AuthorizationCode.resources: slot("resources"),
             AuthorizationCode.auth_time: slot("auth_time"),
             AuthorizationCode.session_id: slot("session_id"),
             AuthorizationCode.created_at: slot("now"),

@@ -31,6 +31,9 @@ class TokenFamily(Record):
     rotations = IntegerField(default=0)
     auth_time = EpochField()
     session_id = BigIntegerField(null=True)
+    #: Claims asked for by name, and the resource servers that the tokens are for.
+    claims = TextField(null=True)
+    resources = WordsField(default=list)
     created_at = EpochField(default=now)
     last_used_at = EpochField(default=now)
     expires_at = EpochField(index=True)
@@ -70,6 +73,8 @@ class AccessToken(Record):
     family_id = BigIntegerField(null=True)
     user_id = BigIntegerField(null=True)
     scopes = WordsField()
+    #: The resource servers that the token is for (RFC 8707); none: the portal itself.
+    resources = WordsField(default=list)
     created_at = EpochField()
     expires_at = EpochField()
 

@@ -1,17 +1,17 @@
-"""People who sign in, and the one-time links that let them set a password."""
+"""People who sign in."""
 
+import json
 import re
 import unicodedata
-from typing import Self
+from typing import Any, Self
 
 from flask_login import UserMixin
-from peewee import BigIntegerField, BlobField, BooleanField, TextField
+from peewee import BooleanField, TextField
 
 from portal.clock import now
 from portal.credentials import (
     hash_password,
     hash_secret,
-    make_secret,
     make_subject,
     password_matches,
     password_needs_rehash,
@@ -21,12 +21,10 @@ from portal.models.authorization_code import AuthorizationCode
 from portal.models.base import EpochField, IdField, Record
 from portal.models.consent import Consent
 from portal.models.device_code import DeviceCode
+from portal.models.one_time_link import OneTimeLink
 from portal.models.session import Session
 from portal.models.token import TokenFamily
 
-SETUP_SECONDS = 15 * 60
-RESET_SECONDS = 24 * 60 * 60
-SPEND_SECONDS = 15 * 60
 MINIMUM_PASSWORD = 12
 MAXIMUM_PASSWORD = 1000
 MAXIMUM_NAME = 200
@@ -40,6 +38,11 @@ RESERVED_USERNAMES = frozenset({"new"})
 def fold(text: str) -> str:
     """One spelling for all ways to write a name: NFKC, case-folded, trimmed."""
     return unicodedata.normalize("NFKC", text).strip().casefold()
+
+
+def has_control_characters(text: str) -> bool:
+    """Whether there is anything in one line of text that is no letter, sign or space."""
+    return any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text)
 
 
 def username_problem(username: str) -> str | None:
@@ -60,7 +63,7 @@ def email_problem(email: str) -> str | None:
     """What to change about an e-mail address; None when it may be used."""
     if not email:
         return "Enter an e-mail address."
-    if not EMAIL.fullmatch(email):
+    if not EMAIL.fullmatch(email) or has_control_characters(email):
         return "Enter an e-mail address such as sam@example.org."
     return None
 
@@ -69,7 +72,7 @@ def name_problem(name: str) -> str | None:
     """What to change about a full name; None when it may be used."""
     if len(name) > MAXIMUM_NAME:
         return f"Shorten the name to at most {MAXIMUM_NAME} characters."
-    if any(unicodedata.category(c) == "Cc" for c in name):
+    if has_control_characters(name):
         return "Leave tabs, line breaks and other control characters out of the name."
     return None
 
@@ -107,6 +110,12 @@ class User(Record, UserMixin):
     disabled_at = EpochField(null=True)
     created_at = EpochField(default=now)
     last_sign_in_at = EpochField(null=True)
+    #: Standard claims that people say about themselves, as JSON (OpenID Connect Core §5.1).
+    profile = TextField(default="{}")
+    profile_updated_at = EpochField(null=True)
+    email_verified_at = EpochField(null=True)
+    #: The hash of the newest link that confirms the e-mail address, while it may still be used.
+    email_link = TextField(null=True)
 
     class Meta:
         table_name = "user_account"
@@ -120,6 +129,7 @@ class User(Record, UserMixin):
         name: str = "",
         password: str | None = None,
         is_admin: bool = False,
+        email_verified: bool = False,
     ) -> Self:
         """Add a person; IntegrityError when the name or e-mail address is taken."""
         with transaction():
@@ -131,6 +141,7 @@ class User(Record, UserMixin):
                 name=name.strip(),
                 password_hash=hash_password(password) if password else None,
                 is_admin=is_admin,
+                email_verified_at=now() if email_verified else None,
             )
 
     @classmethod
@@ -163,10 +174,10 @@ class User(Record, UserMixin):
         row.person.cookie = cookie
         return row.person
 
-    def start_session(self, address: str, user_agent: str) -> None:
+    def start_session(self, address: str, user_agent: str, sid: int | None = None) -> None:
         """Sign this person in: a new session, and its cookie's secret as `.cookie`."""
         with transaction():
-            self.session, self.cookie = Session.start(self.id, address, user_agent)
+            self.session, self.cookie = Session.start(self.id, address, user_agent, sid)
             User.update(last_sign_in_at=now()).where(User.id == self.id).execute()
 
     def get_id(self) -> str:
@@ -185,6 +196,68 @@ class User(Record, UserMixin):
     def initials(self) -> str:
         words = self.display_name.split()
         return (words[0][0] + (words[-1][0] if len(words) > 1 else words[0][1:2])).upper()
+
+    @property
+    def claims(self) -> dict[str, Any]:
+        """The standard claims that this person says about themselves."""
+        claims: dict[str, Any] = json.loads(self.profile or "{}")
+        return claims
+
+    def change_profile(
+        self,
+        *,
+        name: str | None = None,
+        email: str | None = None,
+        claims: dict[str, Any] | None = None,
+        email_verified: bool = False,
+    ) -> None:
+        """Change what is given; IntegrityError when somebody has the e-mail address.
+
+        A new address is not verified unless `email_verified` says so, and no link that was sent
+        to the former one works any more.
+        """
+        changes: dict[str, Any] = {}
+        with transaction():
+            # Takes the row: what is compared below stays so until the end.
+            User.update(profile=User.profile).where(User.id == self.id).execute()
+            me = User.get_by_id(self.id)
+            if name is not None and name.strip() != me.name:
+                changes["name"] = name.strip()
+            if claims is not None and claims != me.claims:
+                changes["profile"] = json.dumps(claims, ensure_ascii=False)
+            if email is not None and email.strip() != me.email:
+                changes |= {"email": email.strip(), "email_key": fold(email)}
+                changes |= {"email_verified_at": None, "email_link": None}
+                OneTimeLink.delete().where(OneTimeLink.user_id == self.id).execute()
+            if email_verified and (me.email_verified_at is None or "email" in changes):
+                changes |= {"email_verified_at": now(), "email_link": None}
+            if changes:
+                changes["profile_updated_at"] = now()
+                User.update(**changes).where(User.id == self.id).execute()
+
+    def expect_email_link(self, token: str) -> None:
+        """From now on this link, and no former one, confirms the e-mail address."""
+        with transaction():
+            User.update(email_link=hash_secret(token).hex()).where(User.id == self.id).execute()
+
+    def awaits_email_link(self, token: str) -> bool:
+        """Whether this is the newest link, and not used yet."""
+        return self.email_link is not None and hash_secret(token).hex() == self.email_link
+
+    def confirm_email(self, token: str) -> bool:
+        """Use the link up: the address is verified. False when it is not the one any more."""
+        with transaction():
+            moment = now()
+            confirmed = (
+                User.update(email_verified_at=moment, profile_updated_at=moment, email_link=None)
+                .where(
+                    User.id == self.id,
+                    User.email_key == self.email_key,
+                    User.email_link == hash_secret(token).hex(),
+                )
+                .execute()
+            )
+        return confirmed == 1
 
     def password_fits(self, password: str) -> bool:
         """Whether this is the password; moves an old hash to today's parameters.
@@ -262,51 +335,3 @@ class User(Record, UserMixin):
         others = User.select().where(User.is_admin, User.disabled_at.is_null(), User.id != self.id)
         me = User.get_or_none(User.id == self.id)
         return bool(me and me.is_admin and me.is_active and not others.exists())
-
-
-class OneTimeLink(Record):
-    """A link that works once: for the first administrator, or to set a new password."""
-
-    hash = BlobField(primary_key=True)
-    user_id = BigIntegerField(null=True, index=True)
-    expires_at = EpochField()
-
-    @classmethod
-    def make(cls, user: User | None = None) -> str:
-        """A new link's secret part; for the first administrator when `user` is None.
-
-        The former links for the same purpose stop working.
-        """
-        secret = make_secret()
-        seconds = RESET_SECONDS if user else SETUP_SECONDS
-        owner = cls.user_id.is_null() if user is None else cls.user_id == user.id
-        with transaction():
-            cls.delete().where(owner).execute()
-            cls.create(
-                hash=hash_secret(secret),
-                user_id=user.id if user else None,
-                expires_at=now() + seconds,
-            )
-        return secret
-
-    @classmethod
-    def find(cls, secret: str) -> Self | None:
-        """The link, when it still works."""
-        return cls.get_or_none(cls.hash == hash_secret(secret), cls.expires_at > now())
-
-    def exchange(self) -> str | None:
-        """Use the link up for a secret that lives a quarter of an hour; None when too late.
-
-        The browser that used the link keeps the new secret while the person fills in the form.
-        """
-        secret = make_secret()
-        swapped = (
-            OneTimeLink.update(hash=hash_secret(secret), expires_at=now() + SPEND_SECONDS)
-            .where(OneTimeLink.hash == self.hash, OneTimeLink.expires_at > now())
-            .execute()
-        )
-        return secret if swapped == 1 else None
-
-    def spend(self) -> bool:
-        """Use the link up; False when somebody was faster."""
-        return OneTimeLink.delete().where(OneTimeLink.hash == self.hash).execute() == 1

@@ -20,7 +20,16 @@ def current_server() -> "PortalServer":
 def init_app(app: Flask, settings: Settings) -> None:
     """Build the server and register its endpoints and pages."""
     # The endpoints import the blueprint above.
-    from portal.oauth import authorize, consent, device, metadata, token  # noqa: F401
+    from portal.oauth import (  # noqa: F401
+        authorize,
+        consent,
+        device,
+        keys,
+        logout,
+        metadata,
+        token,
+        userinfo,
+    )
     from portal.oauth.server import make_server
 
     app.extensions["portal.oauth"] = make_server(settings)

@@ -12,15 +12,21 @@ from flask import Request
 from werkzeug.wrappers import Response
 
 from portal.credentials import derive_key
+from portal.htmx import render
 from portal.models import Refusal
 from portal.models.client import Client, ClientCache, StaleClient
 from portal.oauth import refusals
+from portal.oauth.authentication_request import AuthenticationRequest
 from portal.oauth.client_authentication import authenticate
 from portal.oauth.grants.authorization_code import AuthorizationCodeGrant
+from portal.oauth.keyring import KeyRing
 from portal.oauth.refusals import Refused, refuse
 from portal.oauth.request_filter import ProtocolRequest, read_machine_request
+from portal.oauth.resources import asked_resources
+from portal.security import no_store
 from portal.settings import Settings
 
+RESPONSE_MODES = ("query", "form_post")
 #: How often a request is repeated when its application changes under it.
 STALE_TRIES = 3
 
@@ -35,6 +41,10 @@ class PortalServer(AuthorizationServer):
         self.settings = settings
         self.clients = ClientCache()
         self.refresh_key = derive_key(settings.secret_key, "refresh token successor")
+        self.pairwise_key = derive_key(settings.secret_key, "pairwise subject")
+        self.keys = KeyRing(
+            derive_key(settings.secret_key, "signing keys"), settings.access_token_seconds
+        )
 
     # What client applications ask
 
@@ -104,7 +114,10 @@ class PortalServer(AuthorizationServer):
         redirect_uri = AuthorizationCodeGrant.validate_authorization_redirect_uri(request, client)
         try:
             self._check_shape(request, client)
-            return self.get_consent_grant(request)
+            grant = self.get_consent_grant(request)
+            grant.wishes = AuthenticationRequest.read(self, client, request.payload.data)
+            grant.resources = asked_resources(request, client)
+            return grant
         except OAuth2Error as error:
             error.redirect_uri = redirect_uri
             raise
@@ -140,7 +153,7 @@ class PortalServer(AuthorizationServer):
             )
         if not client.check_response_type("code"):
             raise refuse(refusals.GRANT_NOT_ALLOWED, detail="authorization_code", **mine)
-        if payload.data.get("response_mode", "query") != "query":
+        if payload.data.get("response_mode", "query") not in RESPONSE_MODES:
             raise refuse(
                 refusals.RESPONSE_MODE_UNSUPPORTED,
                 detail=payload.data["response_mode"][:80],
@@ -151,27 +164,31 @@ class PortalServer(AuthorizationServer):
         if "request_uri" in payload.data:
             raise refuse(refusals.REQUEST_URI, **mine)
 
-    def send_code(self, grant: Any, user: Any, scopes: list[str]) -> Response:
-        """Send the person back with a code for these scopes."""
-        grant.request.scope = " ".join(scopes)
-        return self.handle_response(*grant.create_authorization_response(grant.redirect_uri, user))
+    def send_code(self, grant: Any, user: Any, allowed: list[str]) -> Response:
+        """Send the person back with a code for what was requested and is allowed."""
+        request = grant.request
+        request.scope = " ".join(scope for scope in request.scope.split() if scope in allowed)
+        request.claims = grant.wishes.claims.within(allowed)
+        return self._send(grant.redirect_uri, request, {"code": grant.save_code(user)})
 
     def send_error(self, request: ProtocolRequest, error: OAuth2Error) -> Response:
         """Send the person back with an error; `error.redirect_uri` is a checked address."""
         self.note(error)
         body = {"error": error.error, "error_description": error.get_error_description()}
-        location = self.location(error.redirect_uri, request, body)
-        return self.handle_response(303, "", [("Location", location)])
+        return self._send(error.redirect_uri, request, body)
 
-    def location(
+    def _send(
         self, redirect_uri: str, request: ProtocolRequest, answer: Mapping[str, str]
-    ) -> str:
-        """The address to send the person to: the answer, its `state`, and our `iss` (RFC 9207)."""
-        params = dict(answer)
-        if request.payload.state and "state" not in request.payload.repeated:
-            params["state"] = request.payload.state
+    ) -> Response:
+        """The answer, its `state` and our `iss` (RFC 9207), as the response mode wants it."""
+        payload, params = request.payload, dict(answer)
+        if payload.state and "state" not in payload.repeated:
+            params["state"] = payload.state
         params["iss"] = self.settings.issuer
-        return f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{urlencode(params)}"
+        if payload.data.get("response_mode") == "form_post":
+            return no_store(render("oauth/form_post.html", action=redirect_uri, params=params))
+        location = f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{urlencode(params)}"
+        return self.handle_response(303, "", [("Location", location)])
 
     # How answers leave
 

@@ -13,10 +13,11 @@ from portal.htmx import render
 from portal.models import Application, Consent, User
 from portal.models.client import Client
 from portal.oauth import blueprint, current_server, redirect_uris, refusals
+from portal.oauth.authentication_request import after_sign_in
 from portal.oauth.decision import access_lasts, questions, seal
 from portal.oauth.refusals import Refused, refuse
 from portal.oauth.request_filter import ProtocolRequest, read_authorization_request
-from portal.security import csrf, may_redirect_anywhere, see_other, sign_in_first
+from portal.security import csrf, may_redirect_anywhere, see_other
 
 REFUSED_TITLES = {
     refusals.REDIRECT_URI_MISMATCH: "The redirect URI does not match",
@@ -55,20 +56,34 @@ def authorize() -> Response:
 def _go_on(grant: Any, asked: ProtocolRequest) -> Response:
     """Sign-in, consent or straight back with a code: whatever is still missing."""
     server, client, redirect_uri = current_server(), asked.client, grant.redirect_uri
-    prompts = frozenset((asked.payload.data.get("prompt") or "").split())
-    if "none" in prompts and len(prompts) > 1:
-        raise refuse(refusals.PROMPT_INVALID, application_id=client.id, redirect_uri=redirect_uri)
-    if not current_user.is_authenticated:
-        if "none" in prompts:
+    wishes = grant.wishes
+    if wishes.needs_sign_in(server, client, current_user):
+        if wishes.is_silent:
             raise refuse(refusals.LOGIN_REQUIRED, redirect_uri=redirect_uri)
-        return sign_in_first()
-    requested = asked.scope.split()
-    open_scopes = _open_scopes(client, requested, redirect_uri, "consent" in prompts)
+        return _sign_in(asked, wishes.login_hint)
+    wanted = wanted_scopes(grant, asked)
+    open_scopes = _open_scopes(client, wanted, redirect_uri, "consent" in wishes.prompts)
     if not open_scopes:
-        return server.send_code(grant, current_user, requested)
-    if "none" in prompts:
+        return server.send_code(grant, current_user, wanted)
+    if wishes.is_silent:
         raise refuse(refusals.CONSENT_REQUIRED, redirect_uri=redirect_uri)
     return _consent_page(asked, redirect_uri, open_scopes)
+
+
+def wanted_scopes(grant: Any, asked: ProtocolRequest) -> list[str]:
+    """The scopes to decide on: those requested, and those that cover claims asked by name."""
+    requested = asked.scope.split()
+    by_name = grant.wishes.claims.scopes() & asked.client.scopes - set(requested)
+    return [*requested, *sorted(by_name)]
+
+
+def _sign_in(asked: ProtocolRequest, login_hint: str) -> Response:
+    """To the sign-in page, also for somebody who is signed in, and back here."""
+    back = f"/oauth/authorize?{urlencode(after_sign_in(asked.payload.data))}"
+    extra = {"reauth": "1"} if current_user.is_authenticated else {}
+    if login_hint:
+        extra["login_hint"] = login_hint
+    return see_other("/login?" + urlencode({"next": back, **extra}))
 
 
 def _open_scopes(

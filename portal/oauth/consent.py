@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response
 from portal.htmx import render
 from portal.models import Consent
 from portal.oauth import blueprint, current_server, refusals
-from portal.oauth.authorize import refused_page
+from portal.oauth.authorize import refused_page, wanted_scopes
 from portal.oauth.decision import StalePage, granted, unseal
 from portal.oauth.refusals import Refused, refuse
 from portal.oauth.request_filter import Payload, ProtocolRequest
@@ -34,8 +34,9 @@ def decide() -> Response:
             raise refuse(refusals.ACCESS_DENIED, redirect_uri=grant.redirect_uri)
         Consent.give(current_user.id, asked.client.id, given, page["open"])
         # Scopes that the page did not ask about were allowed before.
-        scopes = [s for s in asked.scope.split() if s in given or s not in page["open"]]
-        return server.send_code(grant, current_user, scopes)
+        wanted = wanted_scopes(grant, asked)
+        allowed = [scope for scope in wanted if scope in given or scope not in page["open"]]
+        return server.send_code(grant, current_user, allowed)
     except Refused as error:
         if error.redirect_uri:
             return server.send_error(asked, error)

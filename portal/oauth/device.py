@@ -18,6 +18,7 @@ from portal.oauth.consent import stale_page
 from portal.oauth.decision import StalePage, access_lasts, granted, questions, seal, unseal
 from portal.oauth.refusals import GRANT_NOT_ALLOWED, SCOPE_NOT_ALLOWED, refuse
 from portal.oauth.request_filter import BASIC, NONE, POST
+from portal.oauth.resources import asked_resources
 from portal.security import csrf, may_redirect_anywhere, sign_in_required
 
 UNKNOWN_CODE = (
@@ -43,7 +44,11 @@ class DeviceAuthorization(DeviceAuthorizationEndpoint):
             raise refuse(SCOPE_NOT_ALLOWED, application_id=client.id, detail=request.payload.scope)
         settings = self.server.settings
         row, device_code = DeviceCode.start(
-            client.id, client.epoch, scope.split(), settings.device_code_seconds
+            client.id,
+            client.epoch,
+            scope.split(),
+            settings.device_code_seconds,
+            resources=asked_resources(request, client),
         )
         page = f"{settings.issuer}/device"
         body = {
@@ -131,7 +136,7 @@ def decide_device() -> Response:
     ticked = code.scopes if application.trusted else request.form.getlist("scope")
     given = granted(code.scopes, ticked, request.form.get("decision"))
     session = current_user.session
-    if not code.decide(current_user.id, session.auth_time, session.id, given or None):
+    if not code.decide(current_user.id, session.auth_time, session.sid, given or None):
         return stale_page()
     if given and not application.trusted:
         Consent.give(current_user.id, application.id, given, code.scopes)

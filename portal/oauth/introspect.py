@@ -10,6 +10,7 @@ from portal.clock import now
 from portal.credentials import ACCESS_TOKEN, Presented
 from portal.models.client import Client
 from portal.oauth import blueprint, current_server
+from portal.oauth.claims import subject_for
 from portal.oauth.presented import find_presented
 from portal.oauth.request_filter import BASIC, POST
 from portal.security import csrf
@@ -40,7 +41,9 @@ class Introspection(IntrospectionEndpoint):
             "active": True,
             "client_id": row.client_id,
             "scope": row.scopes,
-            "sub": row.sub or row.client_id,
+            "sub": subject_for(row, row.sub, self.server.pairwise_key)
+            if row.sub
+            else row.client_id,
             "exp": row.expires_at,
             "iat": row.created_at,
             "iss": self.server.settings.issuer,
@@ -49,6 +52,8 @@ class Introspection(IntrospectionEndpoint):
             payload["token_type"] = "Bearer"  # noqa: S105
         if row.username:
             payload["username"] = row.username
+        if row.resources:
+            payload["aud"] = row.resources.split()
         return payload
 
 

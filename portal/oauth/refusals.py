@@ -279,9 +279,9 @@ RESPONSE_TYPE_UNSUPPORTED = _reason(
 RESPONSE_MODE_UNSUPPORTED = _reason(
     "response_mode_unsupported",
     "invalid_request",
-    "Use response_mode=query.",
+    "Use response_mode=query or form_post.",
     "The response mode is not supported",
-    "The application must ask for response_mode=query, or leave it out.",
+    "The application must ask for response_mode=query or form_post, or leave it out.",
 )
 GRANT_TYPE_UNSUPPORTED = _reason(
     "grant_type_unsupported",
@@ -341,6 +341,42 @@ PROMPT_INVALID = _reason(
     "The prompt parameter is invalid.",
     "The prompt parameter is invalid",
     "prompt is none, or any of login, consent and select_account.",
+)
+
+CLAIMS_MALFORMED = _reason(
+    "claims_malformed",
+    "invalid_request",
+    "The claims parameter is malformed.",
+    "The claims parameter is malformed",
+    "It must be JSON as in OpenID Connect Core, section 5.5.",
+)
+PARAMETER_INVALID = _reason(
+    "parameter_invalid",
+    "invalid_request",
+    "A parameter has an invalid value.",
+    "A parameter has an invalid value",
+    "The detail names the parameter that the application must correct.",
+)
+ACR_UNMET = _reason(
+    "acr_unmet",
+    "unmet_authentication_requirements",
+    "The requested authentication context cannot be met.",
+    "A way to sign in that this portal does not have",
+    "The application insists on an acr that is not among acr_values_supported.",
+)
+HINT_INVALID = _reason(
+    "hint_invalid",
+    "invalid_request",
+    "The id_token_hint is invalid.",
+    "The id_token_hint is invalid",
+    "It must be an ID token that this portal issued to this application.",
+)
+RESOURCE_NOT_ALLOWED = _reason(
+    "resource_not_allowed",
+    "invalid_target",
+    "The resource is not allowed for this application.",
+    "A resource server that is not on the list",
+    "Add it to the application's resource servers if its tokens may be used there.",
 )
 
 # PKCE (RFC 7636)

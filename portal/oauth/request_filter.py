@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote_plus
 from authlib.oauth2.rfc6749 import OAuth2Payload, OAuth2Request
 from flask import Request
 
+from portal.oauth.claims import ClaimsRequest
 from portal.oauth.refusals import (
     AUTHENTICATION_MALFORMED,
     CLIENT_ID_DIFFERS,
@@ -28,6 +29,8 @@ from portal.oauth.refusals import (
 
 MAX_FIELDS = 100
 FORM = "application/x-www-form-urlencoded"
+#: The one parameter that may come more than once (RFC 8707 §2); its values are joined by spaces.
+LISTED = "resource"
 BASIC, POST, NONE = "client_secret_basic", "client_secret_post", "none"
 
 
@@ -67,6 +70,8 @@ class ProtocolRequest(OAuth2Request):
         super().__init__(method, uri)
         self.payload = payload
         self.credentials = credentials
+        #: Claims asked for by name that the person agreed to (OpenID Connect Core §5.5).
+        self.claims = ClaimsRequest()
 
     @property
     def args(self) -> Mapping[str, str]:
@@ -85,9 +90,7 @@ def read_machine_request(request: Request, issuer: str) -> ProtocolRequest:
     """
     if request.query_string:
         raise refuse(PARAMETERS_IN_URL)
-    data, repeated = _parse(_form_body(request))
-    if repeated:
-        raise refuse(REPEATED_PARAMETER, detail=", ".join(sorted(repeated))[:200])
+    data = parse_form(_form_body(request))
     credentials = _credentials(request, data)
     return ProtocolRequest(
         request.method, issuer + request.path, Payload(data), credentials=credentials
@@ -126,8 +129,19 @@ def _parse(raw: bytes) -> tuple[dict[str, str], frozenset[str]]:
     if any("\0" in name or "\0" in value for name, value in pairs):
         raise refuse(MALFORMED)
     counts = Counter(name for name, _ in pairs)
-    repeated = frozenset(name for name, count in counts.items() if count > 1)
-    return {name: value for name, value in pairs if value}, repeated
+    repeated = frozenset(n for n, count in counts.items() if count > 1 and n != LISTED)
+    data = {name: value for name, value in pairs if value}
+    if LISTED in data:
+        data[LISTED] = " ".join(value for name, value in pairs if name == LISTED)
+    return data, repeated
+
+
+def parse_form(raw: bytes) -> dict[str, str]:
+    """The fields of a form body, each once; Refused when it can be read in two ways."""
+    data, repeated = _parse(raw)
+    if repeated:
+        raise refuse(REPEATED_PARAMETER, detail=", ".join(sorted(repeated))[:200])
+    return data
 
 
 def _credentials(request: Request, data: Mapping[str, str]) -> Credentials:

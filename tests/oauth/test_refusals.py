@@ -191,6 +191,27 @@ def story_of_prompt_invalid(s):
     return s.rp.authorize(s.browser, prompt="none login")
 
 
+def story_of_claims_malformed(s):
+    return s.rp.authorize(s.browser, claims="[]")
+
+
+def story_of_parameter_invalid(s):
+    return s.rp.authorize(s.browser, max_age="x")
+
+
+def story_of_acr_unmet(s):
+    wish = '{"id_token": {"acr": {"essential": true, "value": "urn:other"}}}'
+    return s.rp.authorize(s.browser, claims=wish)
+
+
+def story_of_hint_invalid(s):
+    return s.rp.authorize(s.browser, id_token_hint="nonsense")
+
+
+def story_of_resource_not_allowed(s):
+    return s.rp.authorize(s.browser, resource="https://evil.example.org")
+
+
 def story_of_pkce_missing(s):
     return s.rp.authorize(s.browser, code_challenge=None, code_challenge_method=None)
 

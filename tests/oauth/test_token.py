@@ -88,7 +88,8 @@ def test_a_code_is_swapped_for_tokens(rp, code):
     response = rp.redeem(code)
     assert response.status_code == 200
     body = response.get_json()
-    assert set(body) == {"access_token", "token_type", "expires_in", "scope", "refresh_token"}
+    names = {"access_token", "token_type", "expires_in", "scope", "refresh_token", "id_token"}
+    assert set(body) == names
     assert rp.is_active(body["access_token"])
     assert rp.is_active(body["refresh_token"])
 

@@ -19,9 +19,11 @@ from portal.models import TokenFamily
 from portal.models.client import Client
 from portal.models.statements import FIND_CODE, INSERT_CODE, USE_CODE
 from portal.oauth import redirect_uris, refusals
+from portal.oauth.authentication_request import AuthenticationRequest
 from portal.oauth.grants.base import PortalGrant
-from portal.oauth.issuing import issue_access_token, start_family
+from portal.oauth.issuing import start_family
 from portal.oauth.refusals import refuse
+from portal.oauth.resources import asked_resources
 
 
 class Code:
@@ -39,6 +41,9 @@ class AuthorizationCodeGrant(PortalGrant, grants.AuthorizationCodeGrant):
     """RFC 6749 §4.1, with PKCE by the extension."""
 
     REQUIRED = "code"
+    #: What the authorization request wishes, read by `PortalServer.consent_grant`.
+    wishes: AuthenticationRequest
+    resources: list[str]
 
     # At the authorization endpoint
 
@@ -61,15 +66,8 @@ class AuthorizationCodeGrant(PortalGrant, grants.AuthorizationCodeGrant):
         if client.get_allowed_scope(asked) is None:
             raise refuse(refusals.SCOPE_NOT_ALLOWED, application_id=client.id, detail=asked)
 
-    def create_authorization_response(self, redirect_uri: str, grant_user: Any) -> tuple:
-        """Store a code for the person and send it to the application (RFC 6749 §4.1.2)."""
-        if grant_user is None:
-            raise refuse(refusals.ACCESS_DENIED, redirect_uri=redirect_uri)
-        code = self._save_code(grant_user)
-        location = self.server.location(redirect_uri, self.request, {"code": code})
-        return 303, "", [("Location", location)]
-
-    def _save_code(self, user: Any) -> str:
+    def save_code(self, user: Any) -> str:
+        """Store a code for what the person decided, and return it (RFC 6749 §4.1.2)."""
         payload, secret, row_id = self.request.payload, make_secret(), new_id()
         client = self.request.client
         with transaction():
@@ -83,8 +81,10 @@ class AuthorizationCodeGrant(PortalGrant, grants.AuthorizationCodeGrant):
                 scopes=self.request.scope,
                 code_challenge=payload.data.get("code_challenge"),
                 nonce=payload.data.get("nonce"),
+                claims=self.request.claims.stored(),
+                resources=" ".join(self.resources),
                 auth_time=user.session.auth_time,
-                session_id=user.session.id,
+                session_id=user.session.sid,
                 now=now(),
                 expires_at=now() + self.server.settings.code_seconds,
             )
@@ -119,14 +119,11 @@ class AuthorizationCodeGrant(PortalGrant, grants.AuthorizationCodeGrant):
     def create_token_response(self) -> tuple:
         """Swap the code for tokens, once: consumed before anything is issued."""
         client, code = self.request.client, self.request.authorization_code.row
-        seconds = self.server.settings.access_token_seconds
+        resources = asked_resources(self.request, client, code.resources.split())
         with transaction():
             if USE_CODE.count(id=code.id, now=now()) == 1:
-                refresh_token = start_family(client, code, code.scopes, self.server.settings)
-                access_token = issue_access_token(
-                    client, code.scopes, seconds, family_id=code.id, user_id=code.user_id
-                )
-                return self.token_response(access_token, code.scopes, refresh_token)
+                refresh_token = start_family(self.server, client, code)
+                return self.tokens_of(code, code.scopes, resources, refresh_token, code.nonce)
         raise self._reused(code)
 
     @staticmethod

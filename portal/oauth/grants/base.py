@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from portal.oauth.id_token import make_id_token
+from portal.oauth.issuing import Bearer, issue_access_token
 from portal.oauth.refusals import GRANT_NOT_ALLOWED, PARAMETER_MISSING, refuse
 from portal.oauth.request_filter import BASIC, NONE, POST
 
@@ -25,7 +27,30 @@ class PortalGrant:
             raise refuse(PARAMETER_MISSING, application_id=client.id, detail=self.REQUIRED)
         return client
 
-    def token_response(self, access_token: str, scope: str, refresh_token: str | None) -> tuple:
+    def tokens_of(
+        self,
+        decision: Any,
+        scope: str,
+        resources: list[str],
+        refresh_token: str | None,
+        nonce: str | None = None,
+    ) -> tuple:
+        """Issue what follows from a person's decision: an access token, and who they are."""
+        client = self.request.client
+        bearer = Bearer(decision.id, decision.user_id, decision.sub, decision.auth_time)
+        access_token = issue_access_token(self.server, client, scope, resources, bearer)
+        id_token = None
+        if "openid" in scope.split():
+            id_token = make_id_token(self.server, client, decision, access_token, nonce)
+        return self.token_response(access_token, scope, refresh_token, id_token)
+
+    def token_response(
+        self,
+        access_token: str,
+        scope: str,
+        refresh_token: str | None = None,
+        id_token: str | None = None,
+    ) -> tuple:
         """The token response (RFC 6749 §5.1); it always says which scope was granted."""
         body = {
             "access_token": access_token,
@@ -35,4 +60,6 @@ class PortalGrant:
         }
         if refresh_token is not None:
             body["refresh_token"] = refresh_token
+        if id_token is not None:
+            body["id_token"] = id_token
         return 200, body, self.server.HEADERS

@@ -3,8 +3,9 @@
 from authlib.oauth2.rfc6749 import grants
 
 from portal.oauth.grants.base import PortalGrant
-from portal.oauth.issuing import issue_access_token
+from portal.oauth.issuing import Bearer, issue_access_token
 from portal.oauth.refusals import SCOPE_NOT_ALLOWED, refuse
+from portal.oauth.resources import asked_resources
 
 
 class ClientCredentialsGrant(PortalGrant, grants.ClientCredentialsGrant):
@@ -19,5 +20,6 @@ class ClientCredentialsGrant(PortalGrant, grants.ClientCredentialsGrant):
 
     def create_token_response(self) -> tuple:
         client, scope = self.request.client, self.request.scope
-        token = issue_access_token(client, scope, self.server.settings.access_token_seconds)
-        return self.token_response(token, scope, None)
+        resources = asked_resources(self.request, client)
+        token = issue_access_token(self.server, client, scope, resources, Bearer())
+        return self.token_response(token, scope)

@@ -11,8 +11,9 @@ from portal.models.device_code import POLL_SECONDS
 from portal.models.statements import FIND_DEVICE_CODE, NOTE_POLL, USE_DEVICE_CODE
 from portal.oauth import refusals
 from portal.oauth.grants.base import PortalGrant
-from portal.oauth.issuing import issue_access_token, start_family
+from portal.oauth.issuing import start_family
 from portal.oauth.refusals import refuse
+from portal.oauth.resources import asked_resources
 
 
 class DeviceCodeGrant(PortalGrant, AuthlibDeviceCodeGrant):
@@ -66,15 +67,9 @@ class DeviceCodeGrant(PortalGrant, AuthlibDeviceCodeGrant):
     def create_token_response(self) -> tuple:
         """Swap the device code for tokens, once: consumed before anything is issued."""
         client, code = self.request.client, self.request.credential
+        resources = asked_resources(self.request, client, code.resources.split())
         with transaction():
             if USE_DEVICE_CODE.count(id=code.id, now=now()) == 1:
-                refresh_token = start_family(client, code, code.scopes, self.server.settings)
-                access_token = issue_access_token(
-                    client,
-                    code.scopes,
-                    self.server.settings.access_token_seconds,
-                    family_id=code.id,
-                    user_id=code.user_id,
-                )
-                return self.token_response(access_token, code.scopes, refresh_token)
+                refresh_token = start_family(self.server, client, code)
+                return self.tokens_of(code, code.scopes, resources, refresh_token)
         raise refuse(refusals.DEVICE_USED, application_id=client.id)

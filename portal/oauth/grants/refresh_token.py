@@ -20,8 +20,8 @@ from portal.models.client import Client
 from portal.models.statements import FIND_FAMILY, ROTATE_FAMILY
 from portal.oauth import refusals
 from portal.oauth.grants.base import PortalGrant
-from portal.oauth.issuing import issue_access_token
 from portal.oauth.refusals import refuse
+from portal.oauth.resources import asked_resources
 
 
 class RefreshTokenGrant(PortalGrant, grants.RefreshTokenGrant):
@@ -59,6 +59,7 @@ class RefreshTokenGrant(PortalGrant, grants.RefreshTokenGrant):
         """Rotate and issue. Of many that race, one rotates; the others find it rotated."""
         family, client = self.request.refresh_token, self.request.client
         settings = self.server.settings
+        resources = asked_resources(self.request, client, family.resources.split())
         scope = " ".join(dict.fromkeys((self.request.payload.scope or family.scopes).split()))
         presented = secret_part(self.request.form["refresh_token"])
         new_secret = successor(presented, self.server.refresh_key)
@@ -71,15 +72,8 @@ class RefreshTokenGrant(PortalGrant, grants.RefreshTokenGrant):
                 expires_at=now() + settings.refresh_token_seconds,
             )
             if rotated or self._is_retry(family.id, presented, new_secret):
-                access_token = issue_access_token(
-                    client,
-                    scope,
-                    settings.access_token_seconds,
-                    family_id=family.id,
-                    user_id=family.user_id,
-                )
                 refresh_token = format_token(REFRESH_TOKEN, family.id, new_secret)
-                return self.token_response(access_token, scope, refresh_token)
+                return self.tokens_of(family, scope, resources, refresh_token)
         raise refuse(refusals.REFRESH_ENDED, application_id=client.id)
 
     def _is_retry(self, family_id: int, presented: str, new_secret: str) -> bool:

@@ -1,0 +1,97 @@
+"""GET and POST /oauth/logout: an application signs a person out (OIDC RP-Initiated Logout 1.0)."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import request, session
+from flask_login import current_user
+from werkzeug.wrappers import Response
+
+from portal.htmx import render
+from portal.oauth import blueprint, current_server
+from portal.oauth.authentication_request import is_for
+from portal.oauth.backchannel import end_sessions
+from portal.oauth.claims import subject_for
+from portal.oauth.refusals import Refused
+from portal.oauth.request_filter import ProtocolRequest, read_authorization_request
+from portal.security import csrf, may_redirect_anywhere, see_other
+
+BAD_ADDRESS = (
+    "The application asked to send you to an address that is not registered for it. You have not"
+    " been sent there."
+)
+
+
+@blueprint.route("/oauth/logout", methods=["GET", "POST"])
+@csrf.exempt
+def end_session() -> Response:
+    """Sign out at once when an ID token of ours proves the wish; else ask the person.
+
+    Only such a proof, with an address registered to the character, sends anybody anywhere.
+    """
+    may_redirect_anywhere()
+    server = current_server()
+    try:
+        asked = read_authorization_request(request, server.settings.issuer)
+    except Refused:
+        return _ask()
+    if request.method == "POST":
+        return see_other(f"/oauth/logout?{request.get_data(as_text=True)}")
+    client, claims = _proof(server, asked)
+    target = asked.payload.data.get("post_logout_redirect_uri")
+    if client is None or claims is None or not _is_about_this_person(server, client, claims):
+        return _ask()
+    if target is not None and target not in client.post_logout_redirect_uris:
+        return _ask(BAD_ADDRESS)
+    _sign_out()
+    return _leave(asked, target)
+
+
+@blueprint.post("/oauth/logout/confirm")
+def confirm_logout() -> Response:
+    """The person pressed the button."""
+    may_redirect_anywhere()
+    _sign_out()
+    return render("oauth/logged_out.html")
+
+
+def _proof(server: Any, asked: ProtocolRequest) -> tuple[Any, dict | None]:
+    """The client that an `id_token_hint` of ours was issued to, and its claims; expired is fine."""
+    data = asked.payload.data
+    claims = server.keys.claims(data.get("id_token_hint", ""))
+    if asked.payload.repeated or claims is None or not isinstance(claims.get("aud"), str):
+        return None, None
+    client_id = data.get("client_id", claims["aud"])
+    client = server.clients.current(client_id)
+    if client is None or not is_for(claims, server, client_id):
+        return None, None
+    return client, claims
+
+
+def _is_about_this_person(server: Any, client: Any, claims: dict) -> bool:
+    """Whether the hint is about whoever is signed in here; nobody is fine."""
+    if not current_user.is_authenticated:
+        return True
+    return bool(subject_for(client, current_user.sub, server.pairwise_key) == claims["sub"])
+
+
+def _sign_out() -> None:
+    if current_user.is_authenticated:
+        end_sessions(current_server(), current_user, [current_user.session])
+    session.clear()
+
+
+def _leave(asked: ProtocolRequest, target: str | None) -> Response:
+    if target is None:
+        return render("oauth/logged_out.html")
+    state = asked.payload.state
+    query = f"{'&' if '?' in target else '?'}{urlencode({'state': state})}" if state else ""
+    return see_other(target + query)
+
+
+def _ask(problem: str | None = None) -> Response:
+    """The page that asks "Sign out?", or says that nobody is signed in."""
+    status = 400 if problem else 200
+    if not current_user.is_authenticated:
+        return render("oauth/logged_out.html", status=status, problem=problem)
+    return render("oauth/logout.html", status=status, problem=problem)
