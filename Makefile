@@ -14,7 +14,7 @@ run: .venv/ready
 	@$(BIN)/flask --app wsgi serve --demo
 
 test: .venv/test-ready lint
-	$(BIN)/python -m pytest -n 2 $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
 
 lint: .venv/test-ready
 	$(BIN)/ruff check .

@@ -89,7 +89,7 @@ def sign_in_first(**extra: str) -> BaseResponse:
     """Send the person to the sign-in page and back here; htmx leaves the whole page."""
     here = request.full_path if request.query_string else request.path
     if request.method not in ("GET", "HEAD"):
-        here = urlsplit(request.referrer or "").path or "/"
+        here = "/"  # what was sent is lost with the session, and no Referer says where it stood
     address = "/login?" + urlencode({"next": here, **extra})
     if htmx.wants_fragment():
         return htmx.redirect_whole_page(address)

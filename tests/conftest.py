@@ -4,11 +4,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2 import FileSystemBytecodeCache
 
 from portal import create_app
 from portal.credentials import derive_key
@@ -21,6 +23,12 @@ from tests.requirements import require
 
 SECRET_KEY = "k" * 40
 ISSUER = "http://localhost:8000"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests first, so that no worker is left with them alone at the end."""
+    items.sort(key=lambda item: "test_the_suite_passes_on_postgresql" not in item.name)
 
 
 @pytest.fixture(scope="session")
@@ -71,14 +79,27 @@ def settings(tmp_path, database_url) -> Settings:
     )
 
 
+@cache
+def migrate_once(database_url: str) -> None:
+    """Migrate the open database, the first time that this run meets it."""
+    migrate()
+
+
+@pytest.fixture(scope="session")
+def compiled_templates(tmp_path_factory) -> FileSystemBytecodeCache:
+    """Compiling the templates anew for each test would take longer than the tests."""
+    return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+
+
 @pytest.fixture
-def app(settings) -> Iterator[Flask]:
+def app(settings, compiled_templates) -> Iterator[Flask]:
     made = create_app(settings)
     made.testing = True
+    made.jinja_env.bytecode_cache = compiled_templates
     # Errors become pages in tests as they do in production.
     made.config["PROPAGATE_EXCEPTIONS"] = False
     if not settings.database_url.startswith("sqlite"):
-        migrate()
+        migrate_once(settings.database_url)
         factories.empty_tables()
         Scope.add_built_in()
     yield made

@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -106,19 +107,14 @@ def start(environ) -> Iterator:
 def get_token(port: int, secret: str) -> int:
     basic = base64.b64encode(f"demo:{secret}".encode()).decode()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.connect()
-    connection.request(
-        "POST",
-        "/oauth/token",
-        "grant_type=client_credentials&scope=reports:read",
-        {
-            "Authorization": f"Basic {basic}",
-            "Content-Type": "application/x-www-form-urlencoded",
-        },
-    )
-    status = connection.getresponse().status
-    connection.close()
-    return status
+    headers = {
+        "Authorization": f"Basic {basic}",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    with closing(connection):
+        body = "grant_type=client_credentials&scope=reports:read"
+        connection.request("POST", "/oauth/token", body, headers)
+        return connection.getresponse().status
 
 
 def test_the_ready_line_comes_when_the_server_answers_and_its_secret_works(start):
@@ -190,8 +186,10 @@ def test_sigterm_under_load_cuts_no_request(start):
         thread.join()
     assert code == 0
     assert seconds < 10
-    # A connection that the kernel took for a server already gone is reset before it is read.
-    resets = [answer for answer in answers if isinstance(answer, ConnectionResetError)]
+    # A connection that the kernel took for a server already gone is reset before it is read,
+    # perhaps while the request is still being sent.
+    never_read = (ConnectionResetError, BrokenPipeError)
+    resets = [answer for answer in answers if isinstance(answer, never_read)]
     assert len(resets) <= len(threads)
     assert {answer for answer in answers if answer not in resets} == {200}
 
