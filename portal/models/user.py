@@ -312,7 +312,7 @@ class User(UserMixin, Record):
             self.delete_instance()
 
     def _end_everything(self) -> None:
-        Session.delete().where(Session.user_id == self.id).execute()
+        Session.end(self.id)
         OneTimeLink.delete().where(OneTimeLink.user_id == self.id).execute()
         TokenFamily.end_all("user", TokenFamily.user_id == self.id)
         AuthorizationCode.withdraw_all(AuthorizationCode.user_id == self.id)

@@ -8,9 +8,9 @@ from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from portal.htmx import render
+from portal.models import Session
 from portal.oauth import blueprint, current_server
 from portal.oauth.authentication_request import is_for
-from portal.oauth.backchannel import end_sessions
 from portal.oauth.claims import subject_for
 from portal.oauth.refusals import Refused
 from portal.oauth.request_filter import ProtocolRequest, read_authorization_request
@@ -63,7 +63,7 @@ def _proof(server: Any, asked: ProtocolRequest) -> tuple[Any, dict | None]:
         return None, None
     client_id = data.get("client_id", claims["aud"])
     client = server.clients.current(client_id)
-    if client is None or not is_for(claims, server, client_id):
+    if client is None or not client.enabled or not is_for(claims, server, client_id):
         return None, None
     return client, claims
 
@@ -77,7 +77,7 @@ def _is_about_this_person(server: Any, client: Any, claims: dict) -> bool:
 
 def _sign_out() -> None:
     if current_user.is_authenticated:
-        end_sessions(current_server(), current_user, [current_user.session])
+        Session.end(current_user.id, current_user.session.id)
     session.clear()
 
 
