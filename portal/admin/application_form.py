@@ -61,6 +61,33 @@ class ApplicationForm(FlaskForm):
     post_logout_redirect_uris = TextAreaField("Addresses after sign-out")
     require_pkce = OnUnlessSaidField("Require PKCE")
     resource_server = BooleanField("Resource server")
+    token_format = SelectField(
+        "Tokens",
+        choices=[
+            ("opaque", "Opaque: checked by asking Portal"),
+            ("jwt", "JWT: checked by anybody"),
+        ],
+        validate_choice=False,
+    )
+    id_token_alg = SelectField(
+        "ID tokens are signed with",
+        choices=[
+            ("RS256", "RS256: every library can check it"),
+            ("ES256", "ES256: shorter and faster"),
+            ("PS256", "PS256: for banks and health services that ask for it"),
+        ],
+        validate_choice=False,
+    )
+    subject_type = SelectField(
+        "Account numbers",
+        choices=[
+            ("public", "The same account number everywhere"),
+            ("pairwise", "A different one for this application"),
+        ],
+        validate_choice=False,
+    )
+    resources = TextAreaField("Resource servers")
+    backchannel_logout_uri = StringField("Back-channel logout address")
     #: When adding: the client ID to be, signed. A form sent twice adds one application.
     ticket = HiddenField()
     #: When editing: the version that the page showed.
@@ -114,6 +141,14 @@ class ApplicationForm(FlaskForm):
             "confidential": self.confidential.data,
             "require_pkce": self.require_pkce.data,
             "resource_server": self.resource_server.data,
+            "resources": _lines(self.resources),
+            "backchannel_logout_uri": _text(self.backchannel_logout_uri),
+            # One choice is always made: what the form leaves out stays as it is.
+            **{
+                name: self[name].data
+                for name in _CHOICES
+                if self[name].raw_data or not self.is_submitted()
+            },
             "trusted": self.trusted.data,
             "trust_reason": _text(self.trust_reason) if self.trusted.data else "",
         }
@@ -152,7 +187,8 @@ class ApplicationForm(FlaskForm):
 
 
 _NEW = {"confidential": True, "require_pkce": True, "refresh_tokens": True}
-_ADDRESSES = ("redirect_uris", "post_logout_redirect_uris")
+_ADDRESSES = ("redirect_uris", "post_logout_redirect_uris", "resources")
+_CHOICES = ("token_format", "id_token_alg", "subject_type")
 _SAME = (
     "name",
     "grants",
@@ -160,6 +196,8 @@ _SAME = (
     "confidential",
     "require_pkce",
     "resource_server",
+    "backchannel_logout_uri",
+    *_CHOICES,
     "trusted",
     "trust_reason",
 )
