@@ -62,6 +62,8 @@ def _message(sender: str, recipient: str, letter: Letter) -> EmailMessage:
 def _address(text: str, name: str = "") -> Address:
     """The address in parts, so that no sign in it can become a second one."""
     local, _, domain = text.rpartition("@")
+    if not local or not domain:
+        raise ValueError("This is no e-mail address.")
     if not domain.isascii():
         domain = domain.encode("idna").decode("ascii")
     return Address(name, local, domain)
@@ -81,10 +83,10 @@ def _connected(url: str) -> smtplib.SMTP:
     else:
         server = smtplib.SMTP(host, port, timeout=SECONDS)
     try:
-        server.ehlo()
+        server.ehlo_or_helo_if_needed()
         if parts.scheme == "smtp" and (host not in LOOPBACK or server.has_extn("starttls")):
             server.starttls(context=context)
-            server.ehlo()
+            server.ehlo_or_helo_if_needed()
         if parts.username is not None:
             server.login(unquote(parts.username), unquote(parts.password or ""))
     except BaseException:
