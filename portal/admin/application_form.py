@@ -10,25 +10,25 @@ from peewee import fn
 from wtforms import (
     BooleanField,
     HiddenField,
-    SelectField,
     SelectMultipleField,
     StringField,
     TextAreaField,
 )
+from wtforms.fields import SelectChoice, SelectField
+from wtforms.validators import AnyOf
 
 from portal.credentials import make_client_id
 from portal.models import Application, Scope, User
 from portal.models.application import (
     AUTHORIZATION_CODE,
     DEVICE_CODE,
-    FLOW_NAMES,
     REFRESH_TOKEN,
 )
 from portal.models.user import fold
 from portal.oauth import application_rules
 
 SHOWN_PROBLEMS = 3
-KEEP_DAYS = {0: "At once", 1: "After 1 day", 7: "After 7 days", 30: "After 30 days"}
+KEEP_DAYS = ("0", "1", "7", "30")
 
 
 class OnUnlessSaidField(BooleanField):
@@ -48,9 +48,7 @@ class ApplicationForm(FlaskForm):
 
     name = StringField("Name")
     owner = StringField("Owner")
-    grants = SelectMultipleField(
-        "Grant flows", choices=list(FLOW_NAMES.items()), validate_choice=False
-    )
+    grants = SelectMultipleField("Grant flows", choices=[], validate_choice=False)
     refresh_tokens = BooleanField("Keep people signed in")
     redirect_uris = TextAreaField("Redirect URIs")
     confidential = BooleanField("Confidential")
@@ -64,25 +62,25 @@ class ApplicationForm(FlaskForm):
     token_format = SelectField(
         "Tokens",
         choices=[
-            ("opaque", "Opaque: checked by asking Portal"),
-            ("jwt", "JWT: checked by anybody"),
+            SelectChoice("opaque", "Opaque: checked by asking Portal"),
+            SelectChoice("jwt", "JWT: checked by anybody"),
         ],
         validate_choice=False,
     )
     id_token_alg = SelectField(
         "ID tokens are signed with",
         choices=[
-            ("RS256", "RS256: every library can check it"),
-            ("ES256", "ES256: shorter and faster"),
-            ("PS256", "PS256: for banks and health services that ask for it"),
+            SelectChoice("RS256", "RS256: every library can check it"),
+            SelectChoice("ES256", "ES256: shorter and faster"),
+            SelectChoice("PS256", "PS256: for banks and health services that ask for it"),
         ],
         validate_choice=False,
     )
     subject_type = SelectField(
         "Account numbers",
         choices=[
-            ("public", "The same account number everywhere"),
-            ("pairwise", "A different one for this application"),
+            SelectChoice("public", "The same account number everywhere"),
+            SelectChoice("pairwise", "A different one for this application"),
         ],
         validate_choice=False,
     )
@@ -206,7 +204,7 @@ _SAME = (
 class RotateForm(FlaskForm):
     """How long the old secrets go on."""
 
-    keep_days = SelectField(choices=list(KEEP_DAYS.items()), coerce=int, default=0)
+    keep_days = StringField(default="0", validators=[AnyOf(KEEP_DAYS)])
     seen = HiddenField()
 
 

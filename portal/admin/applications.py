@@ -169,7 +169,7 @@ def rotate_secret(client_id: str) -> Response:
         return _page(application, 422)
     with transaction():
         claimed = _claim(application, form.seen.data)
-        secret = application.rotate_secret(form.keep_days.data * DAY) if claimed else None
+        secret = application.rotate_secret(int(form.keep_days.data) * DAY) if claimed else None
     if secret is None:
         flash(
             "No secret was made: this page was sent before, or somebody changed the application"
