@@ -1,6 +1,7 @@
 """Plain-text mail through the operator's mail server. Off unless PORTAL_SMTP_URL is set."""
 
 import logging
+import re
 import smtplib
 import ssl
 from email.errors import MessageError
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 
 #: For each answer of the mail server; a person waits for them.
 SECONDS = 10.0
+DOMAIN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 PORTS = {"smtp": 587, "smtps": 465}
 
 
@@ -62,10 +64,10 @@ def _message(sender: str, recipient: str, letter: Letter) -> EmailMessage:
 def _address(text: str, name: str = "") -> Address:
     """The address in parts, so that no sign in it can become a second one."""
     local, _, domain = text.rpartition("@")
-    if not local or not domain:
-        raise ValueError("This is no e-mail address.")
     if not domain.isascii():
         domain = domain.encode("idna").decode("ascii")
+    if not local or not DOMAIN.fullmatch(domain):
+        raise ValueError("This is no e-mail address.")
     return Address(name, local, domain)
 
 
