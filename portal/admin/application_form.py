@@ -184,9 +184,12 @@ class ApplicationForm(FlaskForm):
             )
 
 
-_NEW = {"confidential": True, "require_pkce": True, "refresh_tokens": True}
 _ADDRESSES = ("redirect_uris", "post_logout_redirect_uris", "resources")
 _CHOICES = ("token_format", "id_token_alg", "subject_type")
+_NEW = {
+    "refresh_tokens": True,
+    **{name: application_rules.NEW[name] for name in ("confidential", "require_pkce", *_CHOICES)},
+}
 _SAME = (
     "name",
     "grants",

@@ -89,8 +89,8 @@ def _import(place: int, entry: dict[str, Any]) -> dict[str, Any]:
         row, secret = Application.register(client_id=client_id, **settings)
         action = "created"
     else:
-        former = {**as_settings(row), "owner": row.owner}
-        news = {key: value for key, value in settings.items() if former[key] != value}
+        former = {**as_settings(row), "owner": row.owner.id}
+        news = {k: v for k, v in settings.items() if former[k] != getattr(v, "id", v)}
         secret = change(row, news) if news else None
         action = "updated" if news else "unchanged"
     if enabled is not None and enabled != row.is_enabled:

@@ -91,7 +91,7 @@ def password_problem(password: str, *own_names: str) -> str | None:
     return None
 
 
-class User(UserMixin, Record):
+class User(Record, UserMixin):
     """A person. Names and e-mail addresses are unique in any spelling."""
 
     #: Set on the person who is signed in: their session's row, and the cookie's secret.
