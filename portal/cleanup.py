@@ -10,12 +10,15 @@ from portal.models import (
     AccessToken,
     AuthorizationCode,
     DeviceCode,
+    LogoutDelivery,
     OneTimeLink,
     Session,
+    SigningKey,
     Throttle,
     TokenFamily,
 )
 from portal.models.base import Record
+from portal.models.logout_delivery import PAUSES
 from portal.models.session import IDLE_SECONDS
 from portal.models.throttle import FORGET_SECONDS
 
@@ -25,6 +28,8 @@ DAY = 24 * 60 * 60
 CODE_MEMORY_SECONDS = DAY
 #: So long a family is: the reuse of an old refresh token is told from a guess.
 FAMILY_MEMORY_SECONDS = 30 * DAY
+#: So long an administrator sees which logout an application never took.
+NOTICE_MEMORY_SECONDS = 30 * DAY
 
 
 def delete_expired(access_token_seconds: int) -> dict[str, int]:
@@ -47,6 +52,12 @@ def delete_expired(access_token_seconds: int) -> dict[str, int]:
         ),
         "throttles": _delete(Throttle, Throttle.last_at <= moment - FORGET_SECONDS),
         "one_time_links": _delete(OneTimeLink, OneTimeLink.expires_at <= moment),
+        "signing_keys": _delete(SigningKey, SigningKey.ends_at <= moment),
+        "logout_notices": _delete(
+            LogoutDelivery,
+            (LogoutDelivery.tries > len(PAUSES))
+            & (LogoutDelivery.created_at <= moment - NOTICE_MEMORY_SECONDS),
+        ),
     }
 
 

@@ -1,17 +1,21 @@
 """Send a form to an address that an application named, without becoming somebody's tool.
 
-The address is resolved once, checked, and that very address is connected to; no redirect is
-followed; the whole takes a few seconds at most and little is read.
+The host is resolved once, every address is checked, and those very addresses are connected to;
+no redirect is followed; the whole takes a few seconds at most and little is read.
 """
 
+import contextlib
 import http.client
 import ipaddress
 import socket
 import ssl
-from urllib.parse import urlencode, urlsplit
+import threading
+import time
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 SECONDS = 4.0
 MAX_ANSWER = 4096
+TOOK_TOO_LONG = f"It did not answer within {SECONDS:.0f} seconds."
 
 
 class FetchError(Exception):
@@ -23,38 +27,104 @@ def post_form(url: str, fields: dict[str, str], allow_private: bool = False) -> 
 
     `allow_private` permits private, loopback and link-local addresses.
     """
+    end = time.monotonic() + SECONDS
     parts = urlsplit(url)
-    secure = parts.scheme == "https"
     if parts.scheme not in ("https", "http") or not parts.hostname:
         raise FetchError("The address is not http or https.")
-    port = parts.port or (443 if secure else 80)
-    address = _resolve(parts.hostname, port, allow_private)
-    connection = http.client.HTTPConnection(parts.hostname, port, timeout=SECONDS)
+    sock = _connect(parts, allow_private, end)
+    # Each read may take up to the time-out, and there may be many: the watchdog ends them all.
+    watchdog = threading.Timer(max(0, end - time.monotonic()), _hang_up, (sock,))
+    watchdog.daemon = True
+    watchdog.start()
     try:
-        sock = socket.create_connection((address, port), timeout=SECONDS)
-        if secure:
-            context = ssl.create_default_context()
-            sock = context.wrap_socket(sock, server_hostname=parts.hostname)
-        connection.sock = sock
+        status = _exchange(sock, parts, fields)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        if time.monotonic() >= end:
+            raise FetchError(TOOK_TOO_LONG) from None
+        raise FetchError(f"The connection failed: {_reason(error)}.") from None
+    finally:
+        watchdog.cancel()
+        sock.close()
+    if status not in (200, 204):
+        raise FetchError(f"It answered with status {status}.")
+
+
+def _connect(parts: SplitResult, allow_private: bool, end: float) -> socket.socket:
+    assert parts.hostname
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        raise FetchError("The address has no such port.") from None
+    reason = TOOK_TOO_LONG
+    for address in _resolve(parts.hostname, port, allow_private):
+        left = end - time.monotonic()
+        if left <= 0:
+            break
+        try:
+            sock = socket.create_connection((address, port), timeout=left)
+        except TimeoutError:
+            reason = TOOK_TOO_LONG
+        except OSError as error:
+            reason = f"The connection failed: {_reason(error)}."
+        else:
+            return _secured(sock, parts)
+    raise FetchError(reason)
+
+
+def _secured(sock: socket.socket, parts: SplitResult) -> socket.socket:
+    """The connection as TLS if the address says so; the handshake is still to come."""
+    if parts.scheme != "https":
+        return sock
+    return ssl.create_default_context().wrap_socket(
+        sock, server_hostname=parts.hostname, do_handshake_on_connect=False
+    )
+
+
+def _resolve(host: str, port: int, allow_private: bool) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise FetchError(f"There is no host {host}.") from None
+    addresses = [str(item[4][0]) for item in found]
+    if not allow_private and not all(_is_public(address) for address in addresses):
+        raise FetchError(f"{host} is a private address; PORTAL_PRIVATE_LOGOUT_URIS=1 allows it.")
+    return addresses
+
+
+def _is_public(address: str) -> bool:
+    ip = ipaddress.ip_address(address)
+    return ip.is_global and not ip.is_multicast
+
+
+def _exchange(sock: socket.socket, parts: SplitResult, fields: dict[str, str]) -> int:
+    """Send the form over the connection; the status of the answer."""
+    if isinstance(sock, ssl.SSLSocket):
+        sock.do_handshake()
+    connection = http.client.HTTPConnection(parts.netloc.rpartition("@")[2])
+    connection.sock = sock
+    try:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        headers = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Connection": "close",
+        }
         connection.request("POST", target, urlencode(fields), headers)
         answer = connection.getresponse()
         answer.read(MAX_ANSWER)
-    except (OSError, http.client.HTTPException) as error:
-        raise FetchError(f"The connection failed: {type(error).__name__}.") from None
+        return answer.status
     finally:
         connection.close()
-    if answer.status not in (200, 204):
-        raise FetchError(f"It answered with status {answer.status}.")
 
 
-def _resolve(host: str, port: int, allow_private: bool) -> str:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError:
-        raise FetchError(f"There is no host {host}.") from None
-    address = str(found[0][4][0])
-    if not allow_private and not ipaddress.ip_address(address).is_global:
-        raise FetchError(f"{host} is a private address; PORTAL_PRIVATE_LOGOUT_URIS=1 allows it.")
-    return address
+def _hang_up(sock: socket.socket) -> None:
+    """End what another thread waits for; below TLS, which would want to say goodbye."""
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message})"
+    if isinstance(error, ConnectionRefusedError):
+        return "it was refused"
+    return type(error).__name__

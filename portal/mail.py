@@ -1,6 +1,7 @@
 """Plain-text mail through the operator's mail server. Off unless PORTAL_SMTP_URL is set."""
 
 import logging
+import re
 import smtplib
 import ssl
 from email.errors import MessageError
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 
 #: For each answer of the mail server; a person waits for them.
 SECONDS = 10.0
+DOMAIN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 PORTS = {"smtp": 587, "smtps": 465}
 
 
@@ -64,6 +66,8 @@ def _address(text: str, name: str = "") -> Address:
     local, _, domain = text.rpartition("@")
     if not domain.isascii():
         domain = domain.encode("idna").decode("ascii")
+    if not local or not DOMAIN.fullmatch(domain):
+        raise ValueError("This is no e-mail address.")
     return Address(name, local, domain)
 
 
@@ -81,10 +85,10 @@ def _connected(url: str) -> smtplib.SMTP:
     else:
         server = smtplib.SMTP(host, port, timeout=SECONDS)
     try:
-        server.ehlo()
+        server.ehlo_or_helo_if_needed()
         if parts.scheme == "smtp" and (host not in LOOPBACK or server.has_extn("starttls")):
             server.starttls(context=context)
-            server.ehlo()
+            server.ehlo_or_helo_if_needed()
         if parts.username is not None:
             server.login(unquote(parts.username), unquote(parts.password or ""))
     except BaseException:

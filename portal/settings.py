@@ -18,7 +18,7 @@ MAY_BE_ZERO = {
     "PORTAL_REFRESH_RETRY_SECONDS",
     "PORTAL_PRIVATE_LOGOUT_URIS",
 }
-SENDER = re.compile(r"[!-?A-~]+@[A-Za-z0-9.-]+|[!-?A-~]+@\[[0-9A-Fa-f:.]+\]", re.ASCII)
+SENDER = re.compile(r"[!-?A-~]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 DAY = 24 * 60 * 60
 
 

@@ -1,5 +1,7 @@
 """Make people and applications; fill in what a test does not care about."""
 
+import json
+
 from flask.testing import FlaskClient
 
 from portal.credentials import hash_password
@@ -11,6 +13,30 @@ PASSWORD = "correct horse battery"
 _HASH = hash_password(PASSWORD)
 REDIRECT_URI = "https://app.example.org/callback"
 
+#: What somebody says who leaves nothing out (OpenID Connect Core §5.1).
+FULL_PROFILE = {
+    "given_name": "Bob",
+    "family_name": "Jones",
+    "middle_name": "J",
+    "nickname": "bobby",
+    "profile": "https://people.example.org/bob",
+    "picture": "https://people.example.org/bob.png",
+    "website": "https://bob.example.org",
+    "gender": "male",
+    "birthdate": "1990-01-31",
+    "zoneinfo": "Europe/London",
+    "locale": "en-GB",
+    "phone_number": "+44 20 7946 0000",
+    "address": {
+        "formatted": "1 High Street\nLondon\nW1 1AA\nGB",
+        "street_address": "1 High Street",
+        "locality": "London",
+        "region": "Greater London",
+        "postal_code": "W1 1AA",
+        "country": "GB",
+    },
+}
+
 
 def empty_tables() -> None:
     for table in reversed(TABLES):
@@ -21,6 +47,15 @@ def make_user(username: str = "dora", **fields) -> User:
     fields.setdefault("name", username.title())
     user = User.register(username, fields.pop("email", f"{username}@example.org"), **fields)
     User.update(password_hash=_HASH).where(User.id == user.id).execute()
+    return User.get_by_id(user.id)
+
+
+def make_full_person(username: str = "bob") -> User:
+    """Somebody about whom every standard claim is known."""
+    user = make_user(username)
+    User.update(
+        profile=json.dumps(FULL_PROFILE), profile_updated_at=1_700_000_000, email_verified_at=1
+    ).where(User.id == user.id).execute()
     return User.get_by_id(user.id)
 
 

@@ -12,8 +12,6 @@ from portal.credentials import password_matches
 from portal.htmx import render
 from portal.models import Application, Session, Throttle, User
 from portal.models.user import fold
-from portal.oauth import current_server
-from portal.oauth.backchannel import end_sessions
 from portal.security import may_redirect_anywhere, safe_next, see_other
 
 #: One text for every cause, so that nobody learns which names exist.
@@ -72,9 +70,9 @@ def sign_in(user: User) -> None:
     if current_user.is_authenticated and current_user.id == user.id:
         # Applications know this sign-in by its sid: it goes on.
         sid = current_user.session.sid
-        Session.end(user.id, current_user.session.id)
+        Session.end(user.id, current_user.session.id, goes_on=True)
     elif current_user.is_authenticated:
-        end_sessions(current_server(), current_user, [current_user.session])
+        Session.end(current_user.id, current_user.session.id)
     session.clear()
     user.start_session(request.remote_addr or "", request.user_agent.string, sid)
     flask_login.login_user(user)

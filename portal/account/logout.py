@@ -6,8 +6,7 @@ from werkzeug.wrappers import Response
 
 from portal.account import blueprint
 from portal.htmx import render
-from portal.oauth import current_server
-from portal.oauth.backchannel import end_sessions
+from portal.models import Session
 from portal.security import may_redirect_anywhere, safe_next, see_other
 
 
@@ -25,6 +24,6 @@ def log_out() -> Response:
     """End this browser's session on the server and forget the cookie."""
     may_redirect_anywhere()
     if current_user.is_authenticated:
-        end_sessions(current_server(), current_user, [current_user.session])
+        Session.end(current_user.id, current_user.session.id)
     session.clear()
     return see_other(safe_next(request.form.get("next"), "/login"))

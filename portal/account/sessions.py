@@ -7,8 +7,6 @@ from werkzeug.wrappers import Response
 from portal.account import blueprint
 from portal.htmx import render
 from portal.models import Session
-from portal.oauth import current_server
-from portal.oauth.backchannel import end_sessions
 from portal.security import see_other, sign_in_required
 from portal.text import plural
 
@@ -25,10 +23,8 @@ def list_sessions() -> Response:
 @sign_in_required
 def end_session(session_id: int) -> Response:
     """Sign one browser out; 404 for a session of somebody else."""
-    chosen = [row for row in Session.of(current_user.id) if row.id == session_id]
-    if not chosen:
+    if not Session.end(current_user.id, session_id):
         abort(404)
-    end_sessions(current_server(), current_user, chosen)
     if session_id == current_user.session.id:
         session.clear()
         return see_other("/login")
@@ -40,10 +36,9 @@ def end_session(session_id: int) -> Response:
 @sign_in_required
 def end_other_sessions() -> Response:
     """Sign every browser out but this one."""
-    others = [row for row in Session.of(current_user.id) if row.id != current_user.session.id]
-    end_sessions(current_server(), current_user, others)
-    if others:
-        flash(f"Signed out of {plural(len(others), 'other browser')}.", "success")
+    ended = Session.end(current_user.id, keep=current_user.session.id)
+    if ended:
+        flash(f"Signed out of {plural(ended, 'other browser')}.", "success")
     else:
         flash("You are signed in nowhere else.", "info")
     return see_other("/account/sessions")

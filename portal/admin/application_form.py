@@ -14,6 +14,7 @@ from wtforms import (
     StringField,
     TextAreaField,
 )
+from wtforms.fields import SelectChoice, SelectField
 from wtforms.validators import AnyOf
 
 from portal.credentials import make_client_id
@@ -58,6 +59,33 @@ class ApplicationForm(FlaskForm):
     post_logout_redirect_uris = TextAreaField("Addresses after sign-out")
     require_pkce = OnUnlessSaidField("Require PKCE")
     resource_server = BooleanField("Resource server")
+    token_format = SelectField(
+        "Tokens",
+        choices=[
+            SelectChoice("opaque", "Opaque: checked by asking Portal"),
+            SelectChoice("jwt", "JWT: checked by anybody"),
+        ],
+        validate_choice=False,
+    )
+    id_token_alg = SelectField(
+        "ID tokens are signed with",
+        choices=[
+            SelectChoice("RS256", "RS256: every library can check it"),
+            SelectChoice("ES256", "ES256: shorter and faster"),
+            SelectChoice("PS256", "PS256: for banks and health services that ask for it"),
+        ],
+        validate_choice=False,
+    )
+    subject_type = SelectField(
+        "Account numbers",
+        choices=[
+            SelectChoice("public", "The same account number everywhere"),
+            SelectChoice("pairwise", "A different one for this application"),
+        ],
+        validate_choice=False,
+    )
+    resources = TextAreaField("Resource servers")
+    backchannel_logout_uri = StringField("Back-channel logout address")
     #: When adding: the client ID to be, signed. A form sent twice adds one application.
     ticket = HiddenField()
     #: When editing: the version that the page showed.
@@ -111,6 +139,14 @@ class ApplicationForm(FlaskForm):
             "confidential": self.confidential.data,
             "require_pkce": self.require_pkce.data,
             "resource_server": self.resource_server.data,
+            "resources": _lines(self.resources),
+            "backchannel_logout_uri": _text(self.backchannel_logout_uri),
+            # One choice is always made: what the form leaves out stays as it is.
+            **{
+                name: self[name].data
+                for name in _CHOICES
+                if self[name].raw_data or not self.is_submitted()
+            },
             "trusted": self.trusted.data,
             "trust_reason": _text(self.trust_reason) if self.trusted.data else "",
         }
@@ -148,8 +184,12 @@ class ApplicationForm(FlaskForm):
             )
 
 
-_NEW = {"confidential": True, "require_pkce": True, "refresh_tokens": True}
-_ADDRESSES = ("redirect_uris", "post_logout_redirect_uris")
+_ADDRESSES = ("redirect_uris", "post_logout_redirect_uris", "resources")
+_CHOICES = ("token_format", "id_token_alg", "subject_type")
+_NEW = {
+    "refresh_tokens": True,
+    **{name: application_rules.NEW[name] for name in ("confidential", "require_pkce", *_CHOICES)},
+}
 _SAME = (
     "name",
     "grants",
@@ -157,6 +197,8 @@ _SAME = (
     "confidential",
     "require_pkce",
     "resource_server",
+    "backchannel_logout_uri",
+    *_CHOICES,
     "trusted",
     "trust_reason",
 )

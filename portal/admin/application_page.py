@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from flask import current_app
 
 from portal.credentials import derive_key
-from portal.models import Application, ApplicationSecret, Refusal
+from portal.models import Application, ApplicationSecret, LogoutDelivery, Refusal
 from portal.models.application import (
     AUTHORIZATION_CODE,
     CLIENT_CREDENTIALS,
@@ -37,6 +37,8 @@ def page_context(application: Application) -> dict[str, Any]:
         "refusals": refusals_of(application),
         "connected": application.people_connected(),
         "links": list(_links(application)),
+        "connect": _connect(application),
+        "unheard": LogoutDelivery.failing(application.id),
         "warnings": application_rules.warnings(application.__data__),
     }
 
@@ -121,6 +123,42 @@ def _may_be_saved(sent: str, saved: list[str]) -> bool:
     if len(sent) >= DETAIL_LENGTH or redirect_uris.problem(sent):
         return False
     return any(redirect_uris.same_host(sent, uri) for uri in saved)
+
+
+# Connect
+
+
+class Fact(NamedTuple):
+    """What the application itself must be told."""
+
+    name: str
+    value: str
+
+
+def _connect(application: Application) -> list[Fact]:
+    """The settings of a client library, in the order in which most of them ask."""
+    issuer = current_app.extensions["portal.settings"].issuer
+    facts = [
+        Fact("Issuer", issuer),
+        Fact("Discovery address", f"{issuer}/.well-known/openid-configuration"),
+        Fact("Client ID", application.client_id),
+        Fact("Client authentication", _authentication(application)),
+    ]
+    facts += [Fact("Redirect URI", uri) for uri in application.redirect_uris]
+    if application.scopes:
+        facts.append(Fact("Scopes", " ".join(application.scopes)))
+    if "openid" in application.scopes:
+        facts.append(Fact("ID token algorithm", application.id_token_alg))
+    facts += [Fact("After sign-out", uri) for uri in application.post_logout_redirect_uris]
+    return facts
+
+
+def _authentication(application: Application) -> str:
+    """How the application proves itself, as client libraries call it."""
+    pkce = " with PKCE (S256)" if application.allows_grant(AUTHORIZATION_CODE) else ""
+    if not application.confidential:
+        return f"none{pkce}"
+    return "client_secret_basic or client_secret_post" + (pkce if application.require_pkce else "")
 
 
 # Try it

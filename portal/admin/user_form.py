@@ -15,6 +15,7 @@ class PersonForm(FlaskForm):
     email = StringField("E-mail address", filters=[lambda text: (text or "").strip()])
     name = StringField("Full name", filters=[lambda text: (text or "").strip()])
     is_admin = BooleanField("Administrator")
+    email_verified = BooleanField("The address is known to be theirs")
 
     def validate_username(self, field: Field) -> None:
         _refuse(username_problem(field.data))
@@ -23,6 +24,27 @@ class PersonForm(FlaskForm):
     def validate_email(self, field: Field) -> None:
         _refuse(email_problem(field.data))
         _refuse("Somebody has this e-mail address already." if User.named(field.data) else None)
+
+    def validate_name(self, field: Field) -> None:
+        _refuse(name_problem(field.data))
+
+
+class EditForm(FlaskForm):
+    """What may be changed about a person; the username stays."""
+
+    email = StringField("E-mail address", filters=[lambda text: (text or "").strip()])
+    name = StringField("Full name", filters=[lambda text: (text or "").strip()])
+    email_verified = BooleanField("The address is known to be theirs")
+
+    def __init__(self, user: User) -> None:
+        super().__init__(data={"email": user.email, "name": user.name})
+        self.user = user
+
+    def validate_email(self, field: Field) -> None:
+        _refuse(email_problem(field.data))
+        other = User.named(field.data)
+        if other is not None and other.id != self.user.id:
+            raise ValidationError("Somebody has this e-mail address already.")
 
     def validate_name(self, field: Field) -> None:
         _refuse(name_problem(field.data))

@@ -12,7 +12,7 @@ from peewee import IntegrityError
 from werkzeug.wrappers import Response
 
 from portal.admin import blueprint
-from portal.admin.user_form import DeleteForm, PersonForm
+from portal.admin.user_form import DeleteForm, EditForm, PersonForm
 from portal.database import transaction
 from portal.htmx import render
 from portal.models import Application, OneTimeLink, Session, User
@@ -128,6 +128,7 @@ def add_user() -> Response:
             form.email.data,
             name=form.name.data,
             is_admin=form.is_admin.data,
+            email_verified=form.email_verified.data,
         )
     except IntegrityError:  # taken since the form was checked
         form.form_errors.append("This username or e-mail address was taken just now.")
@@ -147,6 +148,37 @@ def _form_page(form: PersonForm) -> Response:
 def show_user(username: str) -> Response:
     """One person: what they own, and what can be done."""
     return _page_of(_user_or_404(username))
+
+
+@blueprint.route("/users/<username>/edit", methods=["GET", "POST"])
+def edit_user(username: str) -> Response:
+    """Change a person's full name and e-mail address; the username stays."""
+    user = _user_or_404(username)
+    form = EditForm(user)
+    if not form.validate_on_submit():
+        return _edit_page(form, user)
+    try:
+        user.change_profile(
+            name=form.name.data,
+            email=form.email.data,
+            email_verified=form.email_verified.data,
+        )
+    except IntegrityError:  # taken since the form was checked
+        form.form_errors.append("This e-mail address was taken just now.")
+        return _edit_page(form, user)
+    flash(f"What you changed about {user.username} is saved.", "success")
+    return _back_to(user)
+
+
+def _edit_page(form: EditForm, user: User) -> Response:
+    errors = bool(form.errors)
+    return render(
+        "admin/users/edit.html",
+        status=422 if errors else 200,
+        form=form,
+        user=user,
+        errors=errors,
+    )
 
 
 @blueprint.post("/users/<username>/reset-password")

@@ -8,9 +8,19 @@ import click
 from portal.cli.command import BadInput, note
 from portal.models import Application, Scope
 from portal.models.application import DEVICE_CODE, GRANTS
-from portal.oauth.application_rules import NEW, problems, warnings
+from portal.models.signing_key import ALGORITHMS
+from portal.oauth.application_rules import (
+    NEW,
+    SUBJECT_TYPES,
+    TOKEN_FORMATS,
+    problems,
+    warnings,
+)
 from portal.text import iso
 
+FORMAT_HELP = "opaque: checked by asking Portal; jwt: checked by anybody."
+SUBJECT_HELP = "pairwise: account numbers that only this application sees."
+RESOURCE_HELP = "A resource server that its tokens may be for; repeat for more."
 GRANT_NAMES = {"device_code": DEVICE_CODE, **{grant: grant for grant in GRANTS}}
 
 
@@ -26,7 +36,11 @@ def settings_options(function: Callable) -> Callable:
         click.option("--trust-reason", help="Why it is trusted, for a later review."),
         click.option("--pkce/--no-pkce", "require_pkce", default=None, help="On by default."),
         click.option("--resource-server/--no-resource-server", default=None),
-        click.option("--token-format", type=click.Choice(["opaque", "jwt"])),
+        click.option("--token-format", type=click.Choice(TOKEN_FORMATS), help=FORMAT_HELP),
+        click.option("--id-token-alg", type=click.Choice(list(ALGORITHMS)), help="RS256 at first."),
+        click.option("--subject-type", type=click.Choice(SUBJECT_TYPES), help=SUBJECT_HELP),
+        click.option("--resource", "resources", multiple=True, help=RESOURCE_HELP),
+        click.option("--backchannel-logout-uri", help="Told when a person signs out."),
     )
     for option in reversed(options):
         function = option(function)
@@ -59,7 +73,7 @@ def as_dict(row: Application) -> dict[str, object]:
 def read_options(options: dict[str, Any]) -> dict[str, Any]:
     """The settings that the command line names; an empty list option stays as it is."""
     settings = {key: value for key, value in options.items() if value not in (None, ())}
-    for name in ("redirect_uris", "post_logout_redirect_uris"):
+    for name in ("redirect_uris", "post_logout_redirect_uris", "resources"):
         if name in settings:
             settings[name] = [uri for uri in dict.fromkeys(settings[name]) if uri]
     if "scopes" in settings:

@@ -29,6 +29,7 @@ from portal.text import ago, iso, lasting
 
 #: At the shell an administrator may set what the pages would refuse, but nothing shorter.
 SHORTEST_PASSWORD = 8
+ADDRESS_TAKEN = "Somebody else has this e-mail address: use another one."
 
 user = Group("user", help="People who sign in.")
 
@@ -99,16 +100,41 @@ def show(name: str, as_json: bool) -> None:
         print_facts(str(facts["username"]), [(key, _word(value)) for key, value in facts.items()])
 
 
+@command("update", user)
+@click.argument("name")
+@click.option("--email", help="The new e-mail address; it is not verified.")
+@click.option("--name", "full_name", help="The new full name.")
+@click.option("--email-verified", is_flag=True, help="The address is known to be theirs.")
+def update(
+    name: str, email: str | None, full_name: str | None, email_verified: bool, as_json: bool
+) -> None:
+    """Change a person's e-mail address or full name; the username stays."""
+    person = person_named(name)
+    if email is None and full_name is None and not email_verified:
+        raise BadInput("Say what to change: --email, --name or --email-verified.")
+    wrong = None if email is None else email_problem(email.strip())
+    wrong = wrong or name_problem(full_name or "")
+    if wrong:
+        raise BadInput(wrong)
+    other = User.named(email) if email else None
+    if other is not None and other.id != person.id:
+        raise BadInput(ADDRESS_TAKEN)
+    try:
+        person.change_profile(name=full_name, email=email, email_verified=email_verified)
+    except IntegrityError:
+        raise BadInput(ADDRESS_TAKEN) from None
+    _done(person, f"{person.username} is changed.", as_json)
+
+
 @command("disable", user)
 @click.argument("name")
 def disable(name: str, as_json: bool) -> None:
     """Stop a person: no sign-in, and everything issued from them is dead at once."""
     person = person_named(name)
     with transaction():
-        was_last = person.is_last_administrator()
+        _refuse_last_administrator(person)
         person.disable()
     _done(person, f"{person.username} is disabled.", as_json)
-    _warn_without_administrator(was_last)
 
 
 @command("enable", user)
@@ -132,7 +158,7 @@ def delete(name: str, heir: str | None, as_json: bool) -> None:
     if successor and not successor.is_active:
         raise BadInput(f"{successor.username} is disabled: name another heir.")
     with transaction():
-        was_last = person.is_last_administrator()
+        _refuse_last_administrator(person)
         try:
             person.remove(successor)
         except ValueError as error:
@@ -141,7 +167,6 @@ def delete(name: str, heir: str | None, as_json: bool) -> None:
         print_json({"username": person.username, "deleted": True})
     else:
         click.echo(f"{person.username} is deleted.")
-    _warn_without_administrator(was_last)
 
 
 @command("set-password", user)
@@ -198,6 +223,7 @@ def as_dict(person: User) -> dict[str, object]:
     return {
         "username": person.username,
         "email": person.email,
+        "email_verified": person.email_verified_at is not None,
         "name": person.name,
         "is_admin": person.is_admin,
         "disabled": not person.is_active,
@@ -243,12 +269,16 @@ def _password(*own_names: str) -> str:
 def _taken(name: str) -> str:
     if User.with_username(name):
         return f"The username {name} is taken: choose another one."
-    return "Somebody else has this e-mail address: use another one."
+    return ADDRESS_TAKEN
 
 
-def _warn_without_administrator(was_last: bool) -> None:
-    if was_last:
-        note("No administrator is left: setup-link makes a link for a new one.")
+def _refuse_last_administrator(person: User) -> None:
+    """Ask inside the transaction that takes the person away."""
+    if person.is_last_administrator():
+        raise BadInput(
+            f"{person.username} is the last administrator: make another one first (Admin > People,"
+            " or user create NAME --admin)."
+        )
 
 
 def _done(person: User, sentence: str, as_json: bool) -> None:

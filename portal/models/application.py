@@ -18,6 +18,7 @@ from portal.models.authorization_code import AuthorizationCode
 from portal.models.base import EpochField, IdField, Record, WordsField
 from portal.models.consent import Consent
 from portal.models.device_code import DeviceCode
+from portal.models.logout_delivery import LogoutDelivery
 from portal.models.refusal import Refusal
 from portal.models.token import TokenFamily
 from portal.models.user import User, fold
@@ -198,8 +199,8 @@ class Application(Record):
         with transaction():
             mine = self.id
             ApplicationSecret.delete().where(ApplicationSecret.application == mine).execute()
-            Refusal.delete().where(Refusal.application_id == mine).execute()
-            for table in (Consent, TokenFamily, AuthorizationCode, DeviceCode):
+            tables = (Refusal, LogoutDelivery, Consent, TokenFamily, AuthorizationCode, DeviceCode)
+            for table in tables:
                 table.delete().where(table.application_id == mine).execute()
             self.delete_instance()
 

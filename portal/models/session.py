@@ -6,7 +6,9 @@ from peewee import BigIntegerField, BlobField, TextField
 
 from portal.clock import now
 from portal.credentials import hash_secret, make_secret, new_id
+from portal.database import transaction
 from portal.models.base import EpochField, IdField, Record
+from portal.models.logout_delivery import LogoutDelivery
 
 SESSION_SECONDS = 14 * 24 * 60 * 60
 IDLE_SECONDS = 24 * 60 * 60
@@ -92,11 +94,26 @@ class Session(Record):
         return [row for row in rows if not row.is_expired]
 
     @classmethod
-    def end(cls, user_id: int, session_id: int | None = None, keep: int | None = None) -> int:
-        """End one session of a person, or all of them (but `keep`); returns how many."""
+    def end(
+        cls,
+        user_id: int,
+        session_id: int | None = None,
+        keep: int | None = None,
+        *,
+        goes_on: bool = False,
+    ) -> int:
+        """End one session of a person, or all of them (but `keep`); returns how many.
+
+        The applications that signed the person in from them get a notice, unless the sign-in
+        `goes_on` in another session.
+        """
         which = cls.user_id == user_id
         if session_id is not None:
             which &= cls.id == session_id
         if keep is not None:
             which &= cls.id != keep
-        return cls.delete().where(which).execute()
+        with transaction():
+            if not goes_on:
+                sids = [row.sid for row in cls.select(cls.sid).where(which)]
+                LogoutDelivery.store(user_id, sids)
+            return cls.delete().where(which).execute()

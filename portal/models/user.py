@@ -312,7 +312,7 @@ class User(Record, UserMixin):
             self.delete_instance()
 
     def _end_everything(self) -> None:
-        Session.delete().where(Session.user_id == self.id).execute()
+        Session.end(self.id)
         OneTimeLink.delete().where(OneTimeLink.user_id == self.id).execute()
         # Codes before families: a redemption in flight holds its code's row until its family is
         # there to be ended.

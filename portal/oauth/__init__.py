@@ -22,6 +22,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     # The endpoints import the blueprint above.
     from portal.oauth import (  # noqa: F401
         authorize,
+        backchannel,
         consent,
         device,
         keys,
@@ -32,5 +33,6 @@ def init_app(app: Flask, settings: Settings) -> None:
     )
     from portal.oauth.server import make_server
 
-    app.extensions["portal.oauth"] = make_server(settings)
+    server = app.extensions["portal.oauth"] = make_server(settings)
+    backchannel.init_app(app, server)
     app.register_blueprint(blueprint)

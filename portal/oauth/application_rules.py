@@ -7,6 +7,7 @@ one) and says what to change; none of them asks the database.
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from portal.models.application import (
     AUTHORIZATION_CODE,
@@ -15,7 +16,9 @@ from portal.models.application import (
     GRANTS,
     REFRESH_TOKEN,
 )
-from portal.oauth.redirect_uris import is_loopback, is_private_use, problem
+from portal.models.signing_key import ALGORITHMS
+from portal.oauth.redirect_uris import LONGEST, is_loopback, is_private_use, problem
+from portal.oauth.resources import is_resource
 
 NAME_LENGTH = 100
 REASON_LENGTH = 500
@@ -23,6 +26,7 @@ MOST_ADDRESSES = 50
 #: /admin/applications/new and its neighbours are pages of their own.
 RESERVED_CLIENT_IDS = frozenset({"new", "owners", "preview"})
 TOKEN_FORMATS = ("opaque", "jwt")
+SUBJECT_TYPES = ("public", "pairwise")
 #: Characters that turn the text around them: "Wiki<RLO>…" could read as another's name.
 BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 NEW = {
@@ -35,6 +39,10 @@ NEW = {
     "require_pkce": True,
     "resource_server": False,
     "token_format": "opaque",
+    "id_token_alg": "RS256",
+    "subject_type": "public",
+    "resources": (),
+    "backchannel_logout_uri": "",
     "trusted": False,
     "trust_reason": "",
 }
@@ -77,6 +85,11 @@ def warnings(settings: Settings) -> list[str]:
     if whole["confidential"] and not whole["require_pkce"]:
         found.append(
             "Without PKCE a stolen code can be used. Switch it on as soon as the application can."
+        )
+    if is_loopback(whole["backchannel_logout_uri"]):
+        found.append(
+            "It hears of sign-outs on this server itself: that works only while the portal runs"
+            " with PORTAL_PRIVATE_LOGOUT_URIS=1."
         )
     return found
 
@@ -170,13 +183,72 @@ def _trusted(settings: Settings) -> Iterator[Problem]:
         yield Problem("trust_reason", "Remove the invisible characters from the reason.")
 
 
-def _token_format(settings: Settings) -> Iterator[Problem]:
+def _choices(settings: Settings) -> Iterator[Problem]:
     if settings["token_format"] not in TOKEN_FORMATS:
         yield Problem("token_format", "Choose opaque or jwt as the token format.")
+    if settings["id_token_alg"] not in ALGORITHMS:
+        yield Problem("id_token_alg", f"Choose {', '.join(ALGORITHMS)} to sign ID tokens.")
+    if settings["subject_type"] not in SUBJECT_TYPES:
+        yield Problem("subject_type", "Choose public or pairwise account numbers.")
+
+
+def _pairwise(settings: Settings) -> Iterator[Problem]:
+    # The host decides which account number a person has (OpenID Connect Core §8.1).
+    hosts = {urlsplit(u).hostname for u in settings["redirect_uris"] if not problem(u)}
+    if settings["subject_type"] == "pairwise" and len(hosts) > 1:
+        yield Problem(
+            "subject_type",
+            "Account numbers of its own need redirect URIs on one host: take the other hosts out,"
+            " or use the same account number everywhere.",
+        )
+
+
+def _resources(settings: Settings) -> Iterator[Problem]:
+    if len(settings["resources"]) > MOST_ADDRESSES:
+        yield Problem("resources", f"Enter at most {MOST_ADDRESSES} resource servers.")
+        return
+    for uri in settings["resources"]:
+        if len(uri.split()) != 1 or not uri.isprintable():
+            yield Problem(
+                "resources", f"{_shown(uri)}: Remove the spaces and invisible characters."
+            )
+        elif len(uri) > LONGEST or not is_resource(uri):
+            yield Problem(
+                "resources",
+                f"{_shown(uri)}: Write the whole address without #, such as"
+                " https://api.example.org.",
+            )
+
+
+def _backchannel(settings: Settings) -> Iterator[Problem]:
+    uri = settings["backchannel_logout_uri"]
+    if not uri:
+        return
+    wrong = problem(uri)
+    if not wrong and is_private_use(uri):
+        wrong = "Start it with https://: the portal itself calls this address."
+    if wrong:
+        yield Problem("backchannel_logout_uri", f"{_shown(uri)}: {wrong}")
+    elif not {AUTHORIZATION_CODE, DEVICE_CODE} & set(settings["grants"]):
+        yield Problem(
+            "backchannel_logout_uri",
+            "Nobody signs in to this application, so there is nobody to sign out: leave the"
+            " address out.",
+        )
 
 
 #: In the order of the form, so that the first problem is the first one to mend.
-RULES: tuple[Rule, ...] = (_name, _grants, _public, _redirect_uris, _trusted, _token_format)
+RULES: tuple[Rule, ...] = (
+    _name,
+    _grants,
+    _public,
+    _redirect_uris,
+    _trusted,
+    _choices,
+    _pairwise,
+    _resources,
+    _backchannel,
+)
 
 
 def _unknown_scopes(names: list[str]) -> Problem:

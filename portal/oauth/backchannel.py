@@ -1,96 +1,117 @@
-"""Back-channel logout: tell applications that a session ended (OIDC Back-Channel Logout 1.0)."""
+"""Back-channel logout: tell applications that a session ended (OIDC Back-Channel Logout 1.0).
 
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+Whatever ends a session (`Session.end`) stores a notice for each application in the same
+transaction. Here they are sent: before the response of the request that stored them, at the end
+of a command, and again by `cleanup` when an application did not take one.
+"""
+
+import logging
+import time
+from threading import Thread
 from typing import Any
 from uuid import uuid4
 
+from flask import Flask, Response
+from peewee import DatabaseError, InterfaceError
+
 from portal.clock import now
-from portal.database import transaction
-from portal.fetch import FetchError, post_form
-from portal.models import Application, LogoutDelivery, Session, TokenFamily, User
+from portal.fetch import SECONDS, TOOK_TOO_LONG, FetchError, post_form
+from portal.models import Application, LogoutDelivery
+from portal.models.signing_key import WrongSecretKey
 from portal.oauth.claims import subject_for
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 TOKEN_TYPE = "logout+jwt"  # noqa: S105
 TOKEN_SECONDS = 120
-PARALLEL = 8
+#: So many at the same time; the rest waits for the next run of `cleanup`.
+PARALLEL = 64
+#: What resolving a name may take longer than the time limit of the exchange.
+GRACE_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
 
 
-def end_sessions(server: Any, user: User, sessions: Iterable[Session]) -> None:
-    """End these sessions of a person, and tell every application that signed in from them.
+def init_app(app: Flask, server: Any) -> None:
+    """Send what a request or a command stored, before its answer leaves."""
 
-    The rows are gone and the notices are stored before anything is sent; what an application
-    does not take is tried again by `deliver_due`.
-    """
-    sids = [session.sid for session in sessions]
-    with transaction():
-        for session in sessions:
-            Session.end(user.id, session.id)
-        waiting = [
-            LogoutDelivery.create(application_id=application_id, sub=user.sub, sid=sid)
-            for application_id, sid in _signed_in(user, sids)
-        ]
-    _deliver(server, waiting)
+    def tell_now() -> None:
+        try:
+            _deliver(server, LogoutDelivery.take_fresh())
+        except (DatabaseError, InterfaceError, WrongSecretKey) as error:
+            # They are stored: cleanup tries again.
+            log.error("logout notices were not sent: %s", error.__class__.__name__)
+
+    @app.after_request
+    def after_request(response: Response) -> Response:
+        tell_now()
+        return response
+
+    # Commands have no response.
+    app.teardown_appcontext(lambda error: tell_now())
 
 
 def deliver_due(server: Any) -> int:
     """Try again what was not taken; returns how many notices were due."""
-    waiting = LogoutDelivery.due()
-    _deliver(server, waiting)
-    return len(waiting)
-
-
-def _signed_in(user: User, sids: list[int]) -> set[tuple[int, int]]:
-    """The applications with a back channel that got ID tokens in these sessions."""
-    rows = (
-        TokenFamily.select(TokenFamily.application_id, TokenFamily.session_id, TokenFamily.scopes)
-        .join(Application, on=(Application.id == TokenFamily.application_id))
-        .where(
-            TokenFamily.user_id == user.id,
-            TokenFamily.session_id.in_(sids),
-            Application.backchannel_logout_uri != "",
-            Application.disabled_at.is_null(),
-        )
-    )
-    return {(row.application_id, row.session_id) for row in rows if "openid" in row.scopes}
+    count = 0
+    while waiting := LogoutDelivery.take_due():
+        _deliver(server, waiting)
+        count += len(waiting)
+    return count
 
 
 def _deliver(server: Any, waiting: list[LogoutDelivery]) -> None:
+    """Send the notices at the same time, and forget those that were taken."""
     if not waiting:
         return
-    ids = {delivery.application_id for delivery in waiting}
-    applications = {row.id: row for row in Application.select().where(Application.id.in_(ids))}
-    jobs = [
-        (delivery, applications[delivery.application_id])
-        for delivery in waiting
-        if delivery.application_id in applications
-    ]
-    tokens = [_logout_token(server, delivery, application) for delivery, application in jobs]
-    allow_private = server.settings.private_logout_uris
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        errors = pool.map(
-            lambda job, token: _send(job[1].backchannel_logout_uri, token, allow_private),
-            jobs,
-            tokens,
-        )
-        outcomes = list(zip(jobs, errors, strict=True))
-    for (delivery, _), error in outcomes:
+    ids = {notice.application_id for notice in waiting}
+    asked = Application.select().where(
+        Application.id.in_(ids),
+        Application.backchannel_logout_uri != "",
+        Application.disabled_at.is_null(),
+    )
+    applications = {row.id: row for row in asked}
+    posts = {}
+    for notice in waiting[:PARALLEL]:
+        application = applications.get(notice.application_id)
+        if application is None:  # it does not want to know any more
+            notice.delete_instance()
+            continue
+        token = _logout_token(server, notice, application)
+        posts[notice] = (application.backchannel_logout_uri, token)
+    outcomes = _send_all(list(posts.values()), bool(server.settings.private_logout_uris))
+    for notice, error in zip(posts, outcomes, strict=True):
         if error is None:
-            delivery.delete_instance()
+            notice.delete_instance()
         else:
-            delivery.failed(error)
+            notice.failed(error)
 
 
-def _send(uri: str, token: str, allow_private: bool) -> str | None:
-    try:
-        post_form(uri, {"logout_token": token}, allow_private)
-    except FetchError as error:
-        return str(error)
-    return None
+def _send_all(posts: list[tuple[str, str]], allow_private: bool) -> list[str | None]:
+    """POST each token to its address, all at once; None for each that was taken, else why not.
+
+    Comes back in time whatever the receivers do; a thread that is stuck is left behind.
+    """
+    outcomes: list[str | None] = [TOOK_TOO_LONG] * len(posts)
+
+    def send(place: int) -> None:
+        address, token = posts[place]
+        try:
+            post_form(address, {"logout_token": token}, allow_private)
+        except FetchError as error:
+            outcomes[place] = str(error)
+        else:
+            outcomes[place] = None
+
+    threads = [Thread(target=send, args=(place,), daemon=True) for place in range(len(posts))]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + SECONDS + GRACE_SECONDS
+    for thread in threads:
+        thread.join(max(0, end - time.monotonic()))
+    return list(outcomes)
 
 
-def _logout_token(server: Any, delivery: LogoutDelivery, application: Application) -> str:
+def _logout_token(server: Any, notice: LogoutDelivery, application: Application) -> str:
     """Who was signed out, signed as the application's ID tokens are (§2.4); never a nonce."""
     moment = now()
     claims = {
@@ -99,8 +120,8 @@ def _logout_token(server: Any, delivery: LogoutDelivery, application: Applicatio
         "iat": moment,
         "exp": moment + TOKEN_SECONDS,
         "jti": uuid4().hex,
-        "sub": subject_for(application, delivery.sub, server.pairwise_key),
-        "sid": f"{delivery.sid:x}",
+        "sub": subject_for(application, notice.sub, server.pairwise_key),
+        "sid": f"{notice.sid:x}",
         "events": {EVENT: {}},
     }
     return server.keys.sign(claims, application.id_token_alg, TOKEN_TYPE)

@@ -1,5 +1,6 @@
 """GET and POST /oauth/logout: an application signs a person out (OIDC RP-Initiated Logout 1.0)."""
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -8,12 +9,12 @@ from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from portal.htmx import render
+from portal.models import Session
 from portal.oauth import blueprint, current_server
 from portal.oauth.authentication_request import is_for
-from portal.oauth.backchannel import end_sessions
 from portal.oauth.claims import subject_for
 from portal.oauth.refusals import Refused
-from portal.oauth.request_filter import ProtocolRequest, read_authorization_request
+from portal.oauth.request_filter import read_authorization_request
 from portal.security import csrf, may_redirect_anywhere, see_other
 
 BAD_ADDRESS = (
@@ -31,20 +32,18 @@ def end_session() -> Response:
     """
     may_redirect_anywhere()
     server = current_server()
-    try:
-        asked = read_authorization_request(request, server.settings.issuer)
-    except Refused:
-        return _ask()
+    wishes = _read(server)
     if request.method == "POST":
-        return see_other(f"/oauth/logout?{request.get_data(as_text=True)}")
-    client, claims = _proof(server, asked)
-    target = asked.payload.data.get("post_logout_redirect_uri")
+        # As a GET it comes with the cookies. Written anew, for the body may hold line breaks.
+        return see_other(f"/oauth/logout?{urlencode(wishes)}")
+    client, claims = _proof(server, wishes)
     if client is None or claims is None or not _is_about_this_person(server, client, claims):
         return _ask()
+    target = wishes.get("post_logout_redirect_uri")
     if target is not None and target not in client.post_logout_redirect_uris:
         return _ask(BAD_ADDRESS)
     _sign_out()
-    return _leave(asked, target)
+    return _leave(target, wishes.get("state"))
 
 
 @blueprint.post("/oauth/logout/confirm")
@@ -55,15 +54,23 @@ def confirm_logout() -> Response:
     return render("oauth/logged_out.html")
 
 
-def _proof(server: Any, asked: ProtocolRequest) -> tuple[Any, dict | None]:
+def _read(server: Any) -> Mapping[str, str]:
+    """The parameters; none when the request can be read in two ways."""
+    try:
+        payload = read_authorization_request(request, server.settings.issuer).payload
+    except Refused:
+        return {}
+    return {} if payload.repeated else payload.data
+
+
+def _proof(server: Any, wishes: Mapping[str, str]) -> tuple[Any, dict | None]:
     """The client that an `id_token_hint` of ours was issued to, and its claims; expired is fine."""
-    data = asked.payload.data
-    claims = server.keys.claims(data.get("id_token_hint", ""))
-    if asked.payload.repeated or claims is None or not isinstance(claims.get("aud"), str):
+    claims = server.keys.claims(wishes.get("id_token_hint", ""))
+    if claims is None or not isinstance(claims.get("aud"), str):
         return None, None
-    client_id = data.get("client_id", claims["aud"])
+    client_id = wishes.get("client_id", claims["aud"])
     client = server.clients.current(client_id)
-    if client is None or not is_for(claims, server, client_id):
+    if client is None or not client.enabled or not is_for(claims, server, client_id):
         return None, None
     return client, claims
 
@@ -77,14 +84,13 @@ def _is_about_this_person(server: Any, client: Any, claims: dict) -> bool:
 
 def _sign_out() -> None:
     if current_user.is_authenticated:
-        end_sessions(current_server(), current_user, [current_user.session])
+        Session.end(current_user.id, current_user.session.id)
     session.clear()
 
 
-def _leave(asked: ProtocolRequest, target: str | None) -> Response:
+def _leave(target: str | None, state: str | None) -> Response:
     if target is None:
         return render("oauth/logged_out.html")
-    state = asked.payload.state
     query = f"{'&' if '?' in target else '?'}{urlencode({'state': state})}" if state else ""
     return see_other(target + query)
 

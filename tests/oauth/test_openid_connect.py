@@ -10,34 +10,15 @@ from joserfc.jwk import KeySet
 
 from portal.models import User
 from portal.oauth.claims import ACR
-from tests.factories import make_application, make_user
+from tests.factories import make_application, make_full_person
 from tests.flows import RelyingApp, query
 
 ISSUER = "http://localhost:8000"
-FULL_PROFILE = {
-    "given_name": "Bob",
-    "family_name": "Jones",
-    "middle_name": "J",
-    "nickname": "bobby",
-    "profile": "https://people.example.org/bob",
-    "picture": "https://people.example.org/bob.png",
-    "website": "https://bob.example.org",
-    "gender": "male",
-    "birthdate": "1990-01-31",
-    "zoneinfo": "Europe/London",
-    "locale": "en-GB",
-    "phone_number": "+44 20 7946 0000",
-    "address": {"formatted": "1 High Street, London"},
-}
 
 
 @pytest.fixture
 def bob(app) -> User:
-    user = make_user("bob")
-    User.update(
-        profile=json.dumps(FULL_PROFILE), profile_updated_at=1_700_000_000, email_verified_at=1
-    ).where(User.id == user.id).execute()
-    return User.get_by_id(user.id)
+    return make_full_person("bob")
 
 
 @pytest.fixture
@@ -480,3 +461,18 @@ def test_a_code_for_one_resource_does_not_open_another(rp, browser_of, bob):
     assert rp.introspect(tokens["access_token"])["aud"] == [both[0]]
     response = rp.refresh(tokens["refresh_token"], resource=both[1])
     assert response.get_json()["error"] == "invalid_target"
+
+
+def test_a_silent_sign_in_with_every_wish_costs_six_statements(rp, bob, bob_signs_in, statements):
+    hint = bob_signs_in(rp, scope="openid email")["id_token"]
+    wishes = {
+        "scope": "openid email",
+        "prompt": "none",
+        "max_age": "900",
+        "id_token_hint": hint,
+        "claims": json.dumps({"userinfo": {"email": {"essential": True}}}),
+        "acr_values": ACR,
+    }
+    with statements() as seen:
+        assert "code" in query(rp.authorize(bob_signs_in.browser, **wishes))
+    assert len(seen) <= 6, seen
