@@ -3,9 +3,11 @@
 import pytest
 
 PAGES = (
+    "/account/profile",
     "/account/connections",
     "/account/sessions",
     "/account/password",
+    "/account/verify-email/x",
     "/account/applications",
     "/account/applications/c_x",
 )
@@ -14,6 +16,9 @@ ACTIONS = (
     "/account/sessions/1/end",
     "/account/sessions/end-others",
     "/account/password",
+    "/account/profile",
+    "/account/verify-email",
+    "/account/verify-email/x",
 )
 
 
@@ -59,7 +64,7 @@ def test_posting_needs_the_token(browser_of, bob, path):
     assert "reload the" in response.text
 
 
-@pytest.mark.parametrize("path", ACTIONS[:3])
+@pytest.mark.parametrize("path", [*ACTIONS[:3], "/account/verify-email"])
 def test_looking_at_an_action_does_nothing(browser_of, bob, path):
     assert browser_of(bob).get(path).status_code == 405
 

@@ -103,10 +103,12 @@ def test_an_heir_who_cannot_inherit(flask, bob, charlie, heir, says):
     assert User.named("bob")
 
 
-def test_the_last_administrator_may_go_but_it_is_said(flask, alice):
-    answer = flask("user", "disable", "alice")
-    assert answer.code == 0
-    assert "setup-link" in answer.err
+def test_the_last_administrator_cannot_go(flask, alice):
+    for action in ("disable", "delete"):
+        answer = flask("user", action, "alice")
+        assert answer.code == 2
+        assert "last administrator" in answer.complaint
+    assert User.named("alice").is_active
 
 
 def test_set_password_ends_the_links(flask, bob):

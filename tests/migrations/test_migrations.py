@@ -18,11 +18,14 @@ NAMES = sorted(path.stem for path in MIGRATIONS.glob("[0-9]*.py"))
 
 RUNNER = """
 import json, sys
+from portal import create_app
 from portal.cli.data import upgrade_database
-from portal.database import open_database
-open_database(sys.argv[1])
+from portal.settings import Settings
+settings = Settings(issuer="http://localhost:8000", database_url=sys.argv[1], secret_key="k" * 40)
+app = create_app(settings)
 sys.stdin.readline()
-print(json.dumps(upgrade_database()))
+with app.app_context():
+    print(json.dumps(upgrade_database()))
 """
 
 
