@@ -7,7 +7,7 @@ from collections import namedtuple
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from peewee import Database, Insert, Query, Value
+from peewee import Database, Insert, Model, Query, Value
 
 from portal.database import database
 
@@ -59,3 +59,16 @@ class Compiled:
 
 def _row_maker(columns: list[str]) -> Callable[[Sequence[object]], Any]:
     return namedtuple("Row", columns)._make  # type: ignore[attr-defined]
+
+
+def load(model: type[Model], values: Sequence[object]) -> Any:
+    """The row that these values are, in the order of the table's columns, as a model.
+
+    For statements that select all columns of a table: what peewee does after a query, without
+    making the query.
+    """
+    row = model(__no_default__=True)
+    columns = zip(model._meta.sorted_fields, values, strict=True)
+    row.__data__ = {field.name: field.python_value(value) for field, value in columns}
+    row._dirty.clear()  # type: ignore[attr-defined]
+    return row

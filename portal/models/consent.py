@@ -8,6 +8,7 @@ from portal.clock import now
 from portal.database import transaction
 from portal.models.authorization_code import AuthorizationCode
 from portal.models.base import EpochField, IdField, Record, WordsField
+from portal.models.compiled import Compiled, load, slot
 from portal.models.device_code import DeviceCode
 from portal.models.token import TokenFamily
 
@@ -27,7 +28,8 @@ class Consent(Record):
 
     @classmethod
     def of(cls, user_id: int, application_id: int) -> Self | None:
-        return cls.get_or_none(cls.user_id == user_id, cls.application_id == application_id)
+        found = _OF.run(user_id=user_id, application_id=application_id).fetchone()
+        return load(cls, found) if found else None
 
     @classmethod
     def give(cls, user_id: int, application_id: int, granted: list[str], asked: list[str]) -> None:
@@ -71,3 +73,10 @@ class Consent(Record):
                 cls.update(scopes=[s for s in row.scopes if s != name]).where(
                     cls.id == row.id
                 ).execute()
+
+
+_OF = Compiled(
+    lambda: Consent.select().where(
+        Consent.user_id == slot("user_id"), Consent.application_id == slot("application_id")
+    )
+)

@@ -19,6 +19,7 @@ from portal.credentials import (
 from portal.database import transaction
 from portal.models.authorization_code import AuthorizationCode
 from portal.models.base import EpochField, IdField, Record
+from portal.models.compiled import Compiled, load, slot
 from portal.models.consent import Consent
 from portal.models.device_code import DeviceCode
 from portal.models.one_time_link import OneTimeLink
@@ -161,18 +162,16 @@ class User(Record, UserMixin):
     @classmethod
     def signed_in_with(cls, cookie: str) -> Self | None:
         """The person behind a session cookie, with the row as `.session`; None when it is dead."""
-        row = (
-            Session.select(Session, cls)
-            .join(cls, on=(cls.id == Session.user_id), attr="person")
-            .where(Session.hash == hash_secret(cookie), cls.disabled_at.is_null())
-            .first()
-        )
-        if row is None or row.is_expired:
+        found = _SIGNED_IN.run(hash=hash_secret(cookie)).fetchone()
+        if found is None:
             return None
-        row.see()
-        row.person.session = row
-        row.person.cookie = cookie
-        return row.person
+        columns = len(Session._meta.sorted_fields)
+        session, person = load(Session, found[:columns]), load(cls, found[columns:])
+        if session.is_expired:
+            return None
+        session.see()
+        person.session, person.cookie = session, cookie
+        return person
 
     def start_session(self, address: str, user_agent: str, sid: int | None = None) -> None:
         """Sign this person in: a new session, and its cookie's secret as `.cookie`."""
@@ -335,3 +334,13 @@ class User(Record, UserMixin):
         others = User.select().where(User.is_admin, User.disabled_at.is_null(), User.id != self.id)
         me = User.get_or_none(User.id == self.id)
         return bool(me and me.is_admin and me.is_active and not others.exists())
+
+
+#: Every page of a person who is signed in starts with it.
+_SIGNED_IN = Compiled(
+    lambda: (
+        Session.select(*Session._meta.sorted_fields, *User._meta.sorted_fields)
+        .join(User, on=(User.id == Session.user_id))
+        .where(Session.hash == slot("hash"), User.disabled_at.is_null())
+    )
+)
