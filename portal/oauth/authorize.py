@@ -56,15 +56,16 @@ def authorize() -> Response:
 def _go_on(grant: Any, asked: ProtocolRequest) -> Response:
     """Sign-in, consent or straight back with a code: whatever is still missing."""
     server, client, redirect_uri = current_server(), asked.client, grant.redirect_uri
+    person = current_user._get_current_object()  # a proxy that is asked often costs
     wishes = grant.wishes
-    if wishes.needs_sign_in(server, client, current_user):
+    if wishes.needs_sign_in(server, client, person):
         if wishes.is_silent:
             raise refuse(refusals.LOGIN_REQUIRED, redirect_uri=redirect_uri)
         return _sign_in(asked, wishes.login_hint)
     wanted = wanted_scopes(grant, asked)
-    open_scopes = _open_scopes(client, wanted, redirect_uri, "consent" in wishes.prompts)
+    open_scopes = _open_scopes(person, client, wanted, redirect_uri, "consent" in wishes.prompts)
     if not open_scopes:
-        return server.send_code(grant, current_user, wanted)
+        return server.send_code(grant, person, wanted)
     if wishes.is_silent:
         raise refuse(refusals.CONSENT_REQUIRED, redirect_uri=redirect_uri)
     return _consent_page(asked, redirect_uri, open_scopes)
@@ -87,14 +88,14 @@ def _sign_in(asked: ProtocolRequest, login_hint: str) -> Response:
 
 
 def _open_scopes(
-    client: Client, requested: list[str], redirect_uri: str, ask_again: bool
+    person: User, client: Client, requested: list[str], redirect_uri: str, ask_again: bool
 ) -> list[str]:
     """The scopes that the person has not decided on yet."""
     if client.trusted and not ask_again:
         return []
     if ask_again or not may_remember(client, redirect_uri):
         return requested
-    consent = Consent.of(current_user.id, client.id)
+    consent = Consent.of(person.id, client.id)
     known = set(consent.scopes) if consent else set()
     return [scope for scope in requested if scope not in known]
 
