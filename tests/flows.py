@@ -105,21 +105,13 @@ def query(response) -> dict[str, str]:
 def form_action(page) -> str:
     """Where the decision form of a page posts to."""
     text = page.get_data(as_text=True)
-    form = next(
-        f
-        for f in re.findall(r"<form.*?</form>", text, re.S)
-        if 'name="decision"' in f and "/logout" not in f.split(">")[0]
-    )
+    form = next(f for f in re.findall(r"<form.*?</form>", text, re.S) if 'name="decision"' in f)
     return html.unescape(re.search(r'action="([^"]*)"', form)[1])
 
 
 def form_fields(text: str) -> dict[str, list[str]]:
     """What the decision form of a page would send: hidden fields and ticked boxes."""
-    form = next(
-        f
-        for f in re.findall(r"<form.*?</form>", text, re.S)
-        if 'name="decision"' in f and "/logout" not in f.split(">")[0]
-    )
+    form = next(f for f in re.findall(r"<form.*?</form>", text, re.S) if 'name="decision"' in f)
     fields: dict[str, list[str]] = {}
     for tag in re.findall(r"<input[^>]*>", form):
         attributes = dict(re.findall(r'([\w-]+)="([^"]*)"', tag))

@@ -29,13 +29,14 @@ def decide() -> Response:
     )
     try:
         grant = server.consent_grant(asked)
-        given = granted(page["open"], request.form.getlist("scope"), request.form.get("decision"))
-        if not given:
-            raise refuse(refusals.ACCESS_DENIED, redirect_uri=grant.redirect_uri)
-        Consent.give(current_user.id, asked.client.id, given, page["open"])
+        decision = request.form.get("decision")
+        given = granted(page["open"], request.form.getlist("scope"), decision)
         # Scopes that the page did not ask about were allowed before.
         wanted = wanted_scopes(grant, asked)
         allowed = [scope for scope in wanted if scope in given or scope not in page["open"]]
+        if decision != "allow" or not allowed:
+            raise refuse(refusals.ACCESS_DENIED, redirect_uri=grant.redirect_uri)
+        Consent.give(current_user.id, asked.client.id, given, page["open"])
         return server.send_code(grant, current_user, allowed)
     except Refused as error:
         if error.redirect_uri:

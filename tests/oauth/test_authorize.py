@@ -65,6 +65,23 @@ def test_nothing_ticked_is_a_denial(rp, browser_of, bob):
     assert query(rp.decide(browser, page, ticked=[]))["error"] == "access_denied"
 
 
+def test_leaving_a_further_scope_unticked_keeps_what_was_allowed_before(rp, browser_of, bob):
+    browser = browser_of(bob)
+    rp.sign_in(browser, scope="openid profile")
+    page = rp.authorize(browser, scope="openid profile email")
+    tokens = rp.redeem(query(rp.decide(browser, page, ticked=[]))["code"]).get_json()
+    assert tokens["scope"] == "openid profile"
+    page = rp.authorize(browser, scope="openid profile email")
+    assert query(rp.decide(browser, page, decision="deny"))["error"] == "access_denied"
+
+
+def test_only_the_decision_is_a_button_called_decision(rp, browser_of, bob):
+    """Scripts press the first `decision` that says `allow`; it must not sign people out."""
+    text = rp.authorize(browser_of(bob)).get_data(as_text=True)
+    assert text.count('name="decision"') == 2
+    assert text.count('name="decision" value="allow"') == 1
+
+
 def test_sensitive_scopes_are_not_ticked_at_first(rp, browser_of, bob):
     browser = browser_of(bob)
     response = rp.decide(browser, rp.authorize(browser, scope="openid reports:write"))
