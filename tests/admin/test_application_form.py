@@ -290,7 +290,6 @@ def test_fields_that_are_no_fields_are_ignored(browser, alice):
         "disabled_at": "1",
         "last_used_at": "1",
         "created_at": "1",
-        "token_format": "jwt",
         "name_key": "x",
         "owner_id": "1",
         "secret": "known",
@@ -299,7 +298,6 @@ def test_fields_that_are_no_fields_are_ignored(browser, alice):
     made = only()
     assert made.client_id.startswith("c_")
     assert (made.version, made.epoch) != (99, 99)
-    assert made.token_format == "opaque"
     assert made.disabled_at is None
     assert made.last_used_at == 0
     assert made.name_key == "wiki"

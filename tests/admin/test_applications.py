@@ -534,6 +534,15 @@ def test_a_secret_is_retired_at_once(browser, acme):
     assert "Retired" in browser.get(response.location).text
 
 
+def test_retiring_asks_first_and_warns_of_the_last_secret(browser, acme):
+    warning = "It is the only secret that works"
+    page = browser.get(page_of(acme)).text
+    assert f'popovertarget="retire-{acme.live_secrets[0].id}"' in page
+    assert warning in page
+    acme.rotate_secret(keep_seconds=DAY)
+    assert warning not in browser.get(page_of(acme)).text
+
+
 @pytest.mark.parametrize("secret_id", ["0", "1", "9" * 30, "-1", "x", str(2**63)])
 def test_an_odd_secret_is_not_found(browser, acme, secret_id):
     assert send(browser, f"{page_of(acme)}/secrets/{secret_id}/retire").status_code == 404
