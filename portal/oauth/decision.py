@@ -61,7 +61,8 @@ def granted(asked: list[str], ticked: list[str], decision: str | None) -> list[s
 def access_lasts(application: Application, settings: Settings) -> str:
     """How long access lasts, in words."""
     if application.allows_grant(REFRESH_TOKEN):
-        return lasting(settings.refresh_token_seconds) + ", unless you remove it"
+        unused = lasting(settings.refresh_token_seconds)  # each refresh starts them anew
+        return f"Until you remove it, or do not use it for {unused}"
     return lasting(settings.access_token_seconds)
 
 

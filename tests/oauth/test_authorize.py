@@ -75,6 +75,14 @@ def test_leaving_a_further_scope_unticked_keeps_what_was_allowed_before(rp, brow
     assert query(rp.decide(browser, page, decision="deny"))["error"] == "access_denied"
 
 
+def test_the_page_says_how_long_access_lasts(app, alice, rp, browser_of, bob):
+    text = rp.authorize(browser_of(bob)).get_data(as_text=True)
+    assert "Until you remove it, or do not use it for 30 days" in text
+    once, secret = make_application(alice, grants=["authorization_code"])
+    page = RelyingApp(app.test_client(), once, secret).authorize(browser_of(bob))
+    assert "<dd>15 minutes</dd>" in page.get_data(as_text=True)
+
+
 def test_only_the_decision_is_a_button_called_decision(rp, browser_of, bob):
     """Scripts press the first `decision` that says `allow`; it must not sign people out."""
     text = rp.authorize(browser_of(bob)).get_data(as_text=True)
