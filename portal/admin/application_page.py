@@ -25,6 +25,13 @@ from portal.oauth import application_rules, redirect_uris
 from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH
 
 SHOWN_SECRETS = 10
+#: What the detail of a refusal is, where it is not what was sent.
+LABELS = {
+    "secret_of_another": "Belongs to",
+    "secret_retired": "Begins with",
+    "secret_expired": "Begins with",
+    "parameter_missing": "Missing",
+}
 SHOWN_STRANGERS = 5
 
 
@@ -62,6 +69,8 @@ class ShownRefusal:
     last_at: int
     reference: str
     sent: str = ""
+    #: What `sent` is.
+    label: str = "Sent"
     saved: str | None = None
     #: (sent, saved, differs, name) for each part of a redirect URI.
     diff: list[redirect_uris.Part] = field(default_factory=list)
@@ -114,6 +123,7 @@ def _plain(refusal: Refusal) -> ShownRefusal:
         last_at=refusal.last_at,
         reference=refusal.reference,
         sent=refusal.detail,
+        label=LABELS.get(refusal.reason, "Sent"),
     )
 
 
