@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from flask import Flask
@@ -31,17 +32,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "test_the_suite_passes_on_postgresql" not in item.name)
 
 
+class Prepared(NamedTuple):
+    """A migrated SQLite file to copy, and its signing keys: made once, since both take long."""
+
+    path: Path
+    keys: list[dict]
+
+
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory) -> Path:
-    """A migrated SQLite file to copy: faster than migrating once a test."""
+def prepared(tmp_path_factory) -> Prepared:
     path = tmp_path_factory.mktemp("database") / "portal.db"
     open_database(f"sqlite:///{path}")
     migrate()
     Scope.add_built_in()
-    # Making an RSA key takes longer than most tests.
     SigningKey.ensure(derive_key(SECRET_KEY, "signing keys"))
+    keys = list(SigningKey.select().dicts())
     database.close()
-    return path
+    return Prepared(path, keys)
 
 
 @pytest.fixture(scope="session")
@@ -61,14 +68,14 @@ def postgres_url(postgres) -> str:
 
 
 @pytest.fixture
-def database_url(request, tmp_path, migrated) -> str:
+def database_url(request, tmp_path, prepared) -> str:
     """SQLite, unless the test says `on_both_engines` or the run names another database."""
     if getattr(request, "param", engines.SQLITE) == engines.POSTGRES:
         return request.getfixturevalue("postgres_url")
     if url := os.environ.get("PORTAL_TEST_DATABASE_URL"):
         # Each worker of a parallel run has a database of its own.
         return url + os.environ.get("PYTEST_XDIST_WORKER", "")
-    shutil.copy(migrated, tmp_path / "portal.db")
+    shutil.copy(prepared.path, tmp_path / "portal.db")
     return f"sqlite:///{tmp_path}/portal.db"
 
 
@@ -92,7 +99,7 @@ def compiled_templates(tmp_path_factory) -> FileSystemBytecodeCache:
 
 
 @pytest.fixture
-def app(settings, compiled_templates) -> Iterator[Flask]:
+def app(settings, prepared, compiled_templates) -> Iterator[Flask]:
     made = create_app(settings)
     made.testing = True
     made.jinja_env.bytecode_cache = compiled_templates
@@ -102,6 +109,7 @@ def app(settings, compiled_templates) -> Iterator[Flask]:
         migrate_once(settings.database_url)
         factories.empty_tables()
         Scope.add_built_in()
+        SigningKey.insert_many(prepared.keys).execute()
     yield made
     database.close()
 

@@ -174,4 +174,6 @@ def test_trap_9_errors_carry_the_issuer_and_go_to_known_addresses_alone(rp, clie
     response = rp.authorize(client, redirect_uri="https://evil.example.org/")
     assert response.location is None
     assert "evil.example.org" not in response.get_data(as_text=True)
-    assert query(rp.authorize(client, response_mode="form_post"))["error"] == "invalid_request"
+    assert query(rp.authorize(client, response_mode="fragment"))["error"] == "invalid_request"
+    posted = rp.authorize(client, response_mode="form_post", prompt="none").get_data(as_text=True)
+    assert 'name="iss" value="http://localhost:8000"' in posted
