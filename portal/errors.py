@@ -84,7 +84,8 @@ def _no_keys(error: WrongSecretKey) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    log.error("unexpected error at %s %s", request.method, request.path, exc_info=error)
+    # The rule, not the path: that may hold the secret of a link.
+    log.error("unexpected error at %s %s", request.method, request.url_rule, exc_info=error)
     return _answer(InternalServerError.code)
 
 

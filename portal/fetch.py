@@ -15,6 +15,10 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 
 SECONDS = 4.0
 MAX_ANSWER = 4096
+#: An IPv4 address in the last 32 bits is where these lead (RFC 6052 §2.1).
+TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
+#: Tunnels to an IPv4 address inside, the old site-local addresses, IPv4-compatible ones.
+ODD = tuple(ipaddress.ip_network(net) for net in ("2002::/16", "fec0::/10", "::/96"))
 TOOK_TOO_LONG = f"It did not answer within {SECONDS:.0f} seconds."
 
 
@@ -93,7 +97,9 @@ def _resolve(host: str, port: int, allow_private: bool) -> list[str]:
 
 def _is_public(address: str) -> bool:
     ip = ipaddress.ip_address(address)
-    return ip.is_global and not ip.is_multicast
+    if ip in TRANSLATED:
+        ip = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
+    return ip.is_global and not ip.is_multicast and not any(ip in net for net in ODD)
 
 
 def _exchange(sock: socket.socket, parts: SplitResult, fields: dict[str, str]) -> int:

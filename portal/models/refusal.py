@@ -42,7 +42,8 @@ class Refusal(Record):
     def note(cls, application_id: int | None, reason: str, detail: str = "") -> str:
         """Count a refusal; returns the reference that the person may quote."""
         owner, moment = application_id or NOBODY, now()
-        detail = detail[:DETAIL_LENGTH].replace("\0", "�")
+        # What came as JSON may hold half a character, which no database takes.
+        detail = detail[:DETAIL_LENGTH].replace("\0", "�").encode("utf-8", "replace").decode()
         key = hash_secret(detail).hex()[:16]
         rows = (
             cls.insert(

@@ -267,7 +267,9 @@ class User(Record, UserMixin):
         if not password_matches(password, stored) or stored is None:
             return False
         if password_needs_rehash(stored):
-            User.update(password_hash=hash_password(password)).where(User.id == self.id).execute()
+            # Unless it was changed meanwhile: that must not be undone.
+            same = (User.id == self.id) & (User.password_hash == stored)
+            User.update(password_hash=hash_password(password)).where(same).execute()
         return True
 
     def set_password(self, password: str) -> None:

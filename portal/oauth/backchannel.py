@@ -18,7 +18,7 @@ from portal.clock import now
 from portal.fetch import SECONDS, TOOK_TOO_LONG, FetchError, post_form
 from portal.models import Application, LogoutDelivery
 from portal.models.signing_key import WrongSecretKey
-from portal.oauth.claims import subject_for
+from portal.oauth.claims import session_for, subject_for
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 TOKEN_TYPE = "logout+jwt"  # noqa: S105
@@ -121,7 +121,7 @@ def _logout_token(server: Any, notice: LogoutDelivery, application: Application)
         "exp": moment + TOKEN_SECONDS,
         "jti": uuid4().hex,
         "sub": subject_for(application, notice.sub, server.pairwise_key),
-        "sid": f"{notice.sid:x}",
+        "sid": session_for(application, notice.sid, server.pairwise_key),
         "events": {EVENT: {}},
     }
     return server.keys.sign(claims, application.id_token_alg, TOKEN_TYPE)

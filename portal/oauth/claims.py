@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from portal.oauth.redirect_uris import is_loopback, is_private_use
+
 PROFILE = (
     "name",
     "family_name",
@@ -131,17 +133,30 @@ def _wanted_sub(wish: dict | None) -> str | None:
 def subject_for(client: Any, sub: str, key: bytes) -> str:
     """The person's `sub` for this application: the same everywhere, or one for its sector.
 
-    Pairwise identifiers hide from two applications that they know the same person (§8.1). The
-    sector is the host of the redirect URIs. `client` has `client_id`, `subject_type` and
-    `redirect_uris`, a list or the text of the column.
+    Pairwise identifiers hide from two applications that they know the same person (§8.1).
+    `client` has `client_id`, `subject_type` and `redirect_uris`, a list or the text of the column.
     """
     if client.subject_type != "pairwise":
         return sub
+    digest = hmac.digest(key, f"{_sector(client)}\0{sub}".encode(), "sha256")
+    return base64.urlsafe_b64encode(digest[:24]).decode("ascii")
+
+
+def session_for(client: Any, sid: int, key: bytes) -> str:
+    """The session's `sid` for this application; one for all would tell what `sub` hides."""
+    if client.subject_type != "pairwise":
+        return f"{sid:x}"
+    digest = hmac.digest(key, f"sid\0{_sector(client)}\0{sid:x}".encode(), "sha256")
+    return digest[:16].hex()
+
+
+def _sector(client: Any) -> str:
+    """The host of the redirect URIs; a loopback or an app's own scheme belongs to one alone."""
     uris = client.redirect_uris
     uris = uris.split() if isinstance(uris, str) else uris
-    sector = (urlsplit(uris[0]).hostname if uris else None) or client.client_id
-    digest = hmac.digest(key, f"{sector}\0{sub}".encode(), "sha256")
-    return base64.urlsafe_b64encode(digest[:24]).decode("ascii")
+    if not uris or is_loopback(uris[0]) or is_private_use(uris[0]):
+        return str(client.client_id)
+    return urlsplit(uris[0]).hostname or str(client.client_id)
 
 
 def about(user: Any, names: Iterable[str]) -> dict[str, Any]:

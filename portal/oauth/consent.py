@@ -31,10 +31,12 @@ def decide() -> Response:
         grant = server.consent_grant(asked)
         decision = request.form.get("decision")
         given = granted(page["open"], request.form.getlist("scope"), decision)
-        # Scopes that the page did not ask about were allowed before.
+        # Scopes that the page did not ask about were allowed before; they still must be.
+        earlier = Consent.of(current_user.id, asked.client.id)
+        known = set(earlier.scopes if earlier else ()) - set(page["open"])
         wanted = wanted_scopes(grant, asked)
-        allowed = [scope for scope in wanted if scope in given or scope not in page["open"]]
-        if decision != "allow" or not allowed:
+        allowed = [scope for scope in wanted if scope in given or scope in known]
+        if decision != "allow" or not set(allowed) & set(asked.scope.split()):
             raise refuse(refusals.ACCESS_DENIED, redirect_uri=grant.redirect_uri)
         Consent.give(current_user.id, asked.client.id, given, page["open"])
         return server.send_code(grant, current_user, allowed)

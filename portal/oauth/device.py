@@ -12,6 +12,7 @@ from wtforms import StringField
 from portal.htmx import render
 from portal.models import Application, Consent, DeviceCode, Throttle, User
 from portal.models.application import DEVICE_CODE
+from portal.models.client import StaleClient
 from portal.models.device_code import POLL_SECONDS
 from portal.oauth import blueprint, current_server
 from portal.oauth.consent import stale_page
@@ -36,8 +37,9 @@ class DeviceAuthorization(DeviceAuthorizationEndpoint):
     def create_endpoint_response(self, request: Any) -> tuple:
         client = self.authenticate_client(request)
         # What is issued here is not checked by a statement of its own, so look again.
-        client = self.server.clients.current(client.client_id) or client
-        if not client.enabled or not client.check_grant_type(DEVICE_CODE):
+        if self.server.clients.current(client.client_id) is not client:
+            raise StaleClient(client.client_id)
+        if not client.check_grant_type(DEVICE_CODE):
             raise refuse(GRANT_NOT_ALLOWED, application_id=client.id, detail=DEVICE_CODE)
         scope = client.get_allowed_scope(request.payload.scope)
         if scope is None:

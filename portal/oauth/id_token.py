@@ -6,7 +6,7 @@ from authlib.oidc.core.util import create_half_hash
 
 from portal.clock import now
 from portal.models import User
-from portal.oauth.claims import ACR, ClaimsRequest, about, subject_for
+from portal.oauth.claims import ACR, ClaimsRequest, about, session_for, subject_for
 
 
 def make_id_token(
@@ -33,7 +33,7 @@ def make_id_token(
     if nonce:
         payload["nonce"] = nonce
     if decision.session_id is not None:
-        payload["sid"] = f"{decision.session_id:x}"
+        payload["sid"] = session_for(client, decision.session_id, server.pairwise_key)
     asked = ClaimsRequest.restored(decision.claims)
     if asked.id_token:
         payload |= about(User.get_by_id(decision.user_id), asked.id_token)

@@ -25,16 +25,18 @@ class Introspection(IntrospectionEndpoint):
     ENDPOINT_NAME = "introspect"
     CLIENT_AUTH_METHODS = [BASIC, POST]
 
-    def authenticate_token(self, request: Any, client: Client) -> tuple[Presented, Any] | None:
+    def authenticate_token(
+        self, request: Any, client: Client
+    ) -> tuple[Presented, Any, Client] | None:
         found = find_presented(request, client)
         if found and (client.resource_server or found[1].application_id == client.id):
-            return found
+            return *found, client
         return None
 
-    def create_introspection_payload(self, token: tuple[Presented, Any] | None) -> dict:
+    def create_introspection_payload(self, token: tuple[Presented, Any, Client] | None) -> dict:
         if token is None:
             return {"active": False}
-        presented, row = token
+        presented, row, asker = token
         if not row.alive or row.expires_at <= now():
             return {"active": False}
         payload = {
@@ -50,11 +52,21 @@ class Introspection(IntrospectionEndpoint):
         }
         if presented.kind == ACCESS_TOKEN:
             payload["token_type"] = "Bearer"  # noqa: S105
-        if row.username:
+        if row.username and _may_be_named(row, asker):
             payload["username"] = row.username
         if row.resources:
             payload["aud"] = row.resources.split()
         return payload
+
+
+def _may_be_named(row: Any, asker: Client) -> bool:
+    """Whether the username may be told: it is of the `profile` scope.
+
+    Resource servers serve people by name, but not those who have another `sub` everywhere.
+    """
+    if "profile" in row.scopes.split():
+        return True
+    return asker.resource_server and row.subject_type != "pairwise"
 
 
 @blueprint.post("/oauth/introspect")

@@ -168,6 +168,6 @@ def _basic(header: str) -> tuple[str, str]:
         client_id, secret = (unquote_plus(part, errors="strict") for part in (client_id, secret))
     except (binascii.Error, ValueError):
         raise refuse(AUTHENTICATION_MALFORMED) from None
-    if scheme.lower() != "basic" or not colon or not client_id or "\0" in text:
+    if scheme.lower() != "basic" or not colon or not client_id or "\0" in client_id + secret:
         raise refuse(AUTHENTICATION_MALFORMED)
     return client_id, secret

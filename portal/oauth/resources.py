@@ -19,12 +19,13 @@ def asked_resources(request: Any, client: Any, granted: list[str] | None = None)
     """The resource servers that the request names; those granted before when it names none.
 
     Raises Refused (invalid_target) for one that is malformed, or is not on the application's
-    list, or was not granted at the authorization endpoint.
+    list, or was not granted at the authorization endpoint; and when all that was granted has
+    left the list since.
     """
     asked = list(dict.fromkeys((request.payload.data.get("resource") or "").split()))
-    if not asked:
-        return granted or []
-    allowed = set(granted) if granted else set(client.resources)
+    allowed = [uri for uri in granted or client.resources if uri in client.resources]
+    if not asked and granted:
+        asked = allowed or granted
     for uri in asked:
         if not is_resource(uri) or uri not in allowed:
             raise refuse(RESOURCE_NOT_ALLOWED, application_id=client.id, detail=uri)

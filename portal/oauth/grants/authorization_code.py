@@ -111,11 +111,13 @@ class AuthorizationCodeGrant(PortalGrant, grants.AuthorizationCodeGrant):
         if row.expires_at <= now():
             raise refuse(refusals.CODE_EXPIRED, application_id=client.id)
         sent = self.request.payload.redirect_uri
-        # With PKCE the address may be left out (OAuth 2.1); what is sent must be the same.
-        needed = None if sent is None and row.code_challenge else row.redirect_uri
-        if needed is not None and sent != needed:
+        if sent is None:  # with PKCE it may be left out (OAuth 2.1)
+            same = row.redirect_uri is None or row.code_challenge is not None
+        else:
+            same = sent == (row.redirect_uri or client.get_default_redirect_uri())
+        if not same:
             raise refuse(refusals.REDIRECT_URI_DIFFERS, application_id=client.id, detail=sent or "")
-        return Code(row, needed)
+        return Code(row, sent)
 
     def create_token_response(self) -> tuple:
         """Swap the code for tokens, once: consumed before anything is issued."""

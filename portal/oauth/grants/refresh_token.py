@@ -23,6 +23,9 @@ from portal.oauth.grants.base import PortalGrant
 from portal.oauth.refusals import refuse
 from portal.oauth.resources import asked_resources
 
+#: How many rotations back a token is told from a guess: a month of one each quarter of an hour.
+KNOWN_ROTATIONS = 3000
+
 
 class RefreshTokenGrant(PortalGrant, grants.RefreshTokenGrant):
     """RFC 6749 §6 with rotation for every client.
@@ -102,10 +105,10 @@ class RefreshTokenGrant(PortalGrant, grants.RefreshTokenGrant):
     def _was_issued(self, family: Any) -> bool:
         """Whether the presented token leads to the live one, rotation by rotation.
 
-        A guess must not be able to end somebody's family.
+        A guess must not be able to end somebody's family, nor to keep the server busy.
         """
         secret = secret_part(self.request.form["refresh_token"])
-        for _ in range(family.rotations):
+        for _ in range(min(family.rotations, KNOWN_ROTATIONS)):
             secret = successor(secret, self.server.refresh_key)
             if matches(hash_secret(secret), family.refresh_hash):
                 return True
