@@ -21,6 +21,8 @@ def applications(tabs, portal) -> Page:
     steps.visit(page, f"{portal.address}/admin/applications", "priya")
     expect(page.get_by_role("row")).to_have_count(26)
     assert tabs.downloads_of_htmx == 1
+    # A click before htmx has seen the page is a plain link's.
+    expect(page.get_by_role("searchbox")).to_have_attribute("data-htmx-powered", "true")
     return page
 
 
