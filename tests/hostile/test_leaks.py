@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from portal import create_app, fetch
+from portal.database import database
 from portal.models import Application, Consent, OneTimeLink, Scope, Session, TokenFamily, User
 from portal.oauth.grants import refresh_token
 from tests.factories import PASSWORD, make_application, make_scope, post
@@ -255,6 +256,7 @@ def test_sessions_a_redirect_after_a_post_is_a_303(rp, client, browser_of, bob):
     ("hops", "address"), [(0, "127.0.0.1"), (1, "198.51.100.9"), (2, "203.0.113.5")]
 )
 def test_sessions_only_the_proxies_in_front_are_believed(settings, bob, hops, address):
+    database.close()  # the app that follows opens its own
     browser = create_app(replace(settings, proxy_hops=hops)).test_client()
     forwarded = {"X-Forwarded-For": "10.6.6.6, 203.0.113.5, 198.51.100.9"}
     who = {"username": "bob", "password": PASSWORD}
