@@ -17,6 +17,7 @@ from portal import create_app
 from portal.credentials import derive_key
 from portal.database import database, migrate, open_database
 from portal.models import Scope, SigningKey, User
+from portal.oauth.server import make_server
 from portal.settings import Settings
 from tests import engines, factories
 from tests.postgres.cluster import Cluster, find_programs, running_cluster, what_is_missing
@@ -79,11 +80,15 @@ def database_url(request, tmp_path, prepared) -> str:
     return f"sqlite:///{tmp_path}/portal.db"
 
 
+def usual_settings(database_url: str, instance: Path) -> Settings:
+    return Settings(
+        issuer=ISSUER, database_url=database_url, secret_key=SECRET_KEY, instance=instance
+    )
+
+
 @pytest.fixture
 def settings(tmp_path, database_url) -> Settings:
-    return Settings(
-        issuer=ISSUER, database_url=database_url, secret_key=SECRET_KEY, instance=tmp_path
-    )
+    return usual_settings(database_url, tmp_path)
 
 
 @cache
@@ -98,19 +103,39 @@ def compiled_templates(tmp_path_factory) -> FileSystemBytecodeCache:
     return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
 
 
-@pytest.fixture
-def app(settings, prepared, compiled_templates) -> Iterator[Flask]:
+def built(settings: Settings, templates: FileSystemBytecodeCache) -> Flask:
     made = create_app(settings)
     made.testing = True
-    made.jinja_env.bytecode_cache = compiled_templates
+    made.jinja_env.bytecode_cache = templates
     # Errors become pages in tests as they do in production.
     made.config["PROPAGATE_EXCEPTIONS"] = False
+    return made
+
+
+@pytest.fixture(scope="session")
+def ordinary_app(tmp_path_factory, compiled_templates) -> Flask:
+    """A portal with the usual settings: building one takes longer than many a test."""
+    folder = tmp_path_factory.mktemp("ordinary")
+    return built(usual_settings(f"sqlite:///{folder}/portal.db", folder), compiled_templates)
+
+
+@pytest.fixture
+def app(settings, prepared, compiled_templates, ordinary_app) -> Iterator[Flask]:
+    """The portal of this test, as fresh as its database."""
+    usual = settings == usual_settings(settings.database_url, settings.instance)
+    made = ordinary_app if usual else built(settings, compiled_templates)
+    made.extensions["portal.settings"] = settings
+    made.extensions["portal.database"] = open_database(settings.database_url)
+    made.extensions["portal.oauth"] = make_server(settings)
+    made.instance_path = str(settings.instance)
+    config = dict(made.config)
     if not settings.database_url.startswith("sqlite"):
         migrate_once(settings.database_url)
         factories.empty_tables()
         Scope.add_built_in()
         SigningKey.insert_many(prepared.keys).execute()
     yield made
+    made.config.update(config)
     database.close()
 
 

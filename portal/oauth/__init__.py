@@ -33,6 +33,6 @@ def init_app(app: Flask, settings: Settings) -> None:
     )
     from portal.oauth.server import make_server
 
-    server = app.extensions["portal.oauth"] = make_server(settings)
-    backchannel.init_app(app, server)
+    app.extensions["portal.oauth"] = make_server(settings)
+    backchannel.init_app(app)
     app.register_blueprint(blueprint)

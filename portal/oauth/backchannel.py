@@ -18,6 +18,7 @@ from portal.clock import now
 from portal.fetch import SECONDS, TOOK_TOO_LONG, FetchError, post_form
 from portal.models import Application, LogoutDelivery
 from portal.models.signing_key import WrongSecretKey
+from portal.oauth import current_server
 from portal.oauth.claims import session_for, subject_for
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
@@ -31,12 +32,12 @@ GRACE_SECONDS = 0.5
 log = logging.getLogger(__name__)
 
 
-def init_app(app: Flask, server: Any) -> None:
+def init_app(app: Flask) -> None:
     """Send what a request or a command stored, before its answer leaves."""
 
     def tell_now() -> None:
         try:
-            _deliver(server, LogoutDelivery.take_fresh())
+            _deliver(current_server(), LogoutDelivery.take_fresh())
         except (DatabaseError, InterfaceError, WrongSecretKey) as error:
             # They are stored: cleanup tries again.
             log.error("logout notices were not sent: %s", error.__class__.__name__)
