@@ -125,7 +125,7 @@ def app(settings, prepared, compiled_templates, ordinary_app) -> Iterator[Flask]
     usual = settings == usual_settings(settings.database_url, settings.instance)
     made = ordinary_app if usual else built(settings, compiled_templates)
     made.extensions["portal.settings"] = settings
-    made.extensions["portal.database"] = open_database(settings.database_url)
+    opened = made.extensions["portal.database"] = open_database(settings.database_url)
     made.extensions["portal.oauth"] = make_server(settings)
     made.instance_path = str(settings.instance)
     config = dict(made.config)
@@ -137,6 +137,7 @@ def app(settings, prepared, compiled_templates, ordinary_app) -> Iterator[Flask]
     yield made
     made.config.update(config)
     database.close()
+    opened.close()  # a test may have opened another one since
 
 
 @pytest.fixture
