@@ -42,3 +42,12 @@ def end_other_sessions() -> Response:
     else:
         flash("You are signed in nowhere else.", "info")
     return see_other("/account/sessions")
+
+
+@blueprint.post("/account/sessions/end-all")
+@sign_in_required
+def end_all_sessions() -> Response:
+    """Sign out everywhere, here too; applications with a back channel are told."""
+    Session.end(current_user.id)
+    session.clear()
+    return see_other("/login")

@@ -15,6 +15,7 @@ ACTIONS = (
     "/account/connections/c_x/remove",
     "/account/sessions/1/end",
     "/account/sessions/end-others",
+    "/account/sessions/end-all",
     "/account/password",
     "/account/profile",
     "/account/verify-email",

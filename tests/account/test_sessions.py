@@ -108,3 +108,14 @@ def test_what_a_browser_says_of_itself_is_cut_and_clean(bob):
     row = Session.get_by_id(bob.session.id)
     assert (len(row.address), "\0" in row.user_agent) == (64, False)
     assert len(row.user_agent) <= 256
+
+
+def test_signing_out_everywhere_ends_this_browser_too(browser_of, bob):
+    here, there = browser_of(bob), browser_of(bob)
+
+    response = post(here, f"{PAGE}/end-all", page=PAGE)
+
+    assert response.location == "/login"
+    for browser in (here, there):
+        assert browser.get(PAGE).location.startswith("/login")
+    assert Session.select().count() == 0

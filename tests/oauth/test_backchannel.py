@@ -161,6 +161,13 @@ def test_signing_all_others_out_tells_about_each(rp, bob, browser_of):
     assert here.get("/account/sessions").status_code == 200
 
 
+def test_signing_out_everywhere_tells_about_each(rp, bob, browser_of):
+    browsers = [browser_of(bob), browser_of(bob)]
+    sids = {read(rp, rp.sign_in(browser)["id_token"])[1]["sid"] for browser in browsers}
+    post(browsers[0], "/account/sessions/end-all", page="/account/sessions")
+    assert {read(rp, token)[1]["sid"] for token in rp.hears.tokens} == sids
+
+
 def test_a_new_password_tells_about_the_other_browsers(rp, bob, browser_of):
     other, here = browser_of(bob), browser_of(bob)
     for browser in (other, here):
