@@ -231,9 +231,6 @@ class Application(Record):
     def allows_grant(self, grant: str) -> bool:
         return grant in self.grants
 
-    def allows_scope(self, scope: str) -> bool:
-        return scope in self.scopes
-
     @property
     def flow_names(self) -> list[str]:
         """The grant flows as the interface names them; refreshing is part of a flow."""
