@@ -7,10 +7,10 @@ that nobody expected. The tests of the endpoints run through both doors.
 """
 
 from collections.abc import Callable, Iterable
-from http.client import responses
 from typing import Any
 
 from flask import Flask, request
+from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.wrappers import Response
 
 from portal.oauth import current_server
@@ -25,7 +25,7 @@ WSGI = Callable[[Environ, Callable], Iterable[bytes]]
 ENDPOINTS = {
     f"/oauth/{name}": name for name in (TOKEN, "introspect", "revoke", "device_authorization")
 }
-STATUS_LINES = {code: f"{code} {phrase}" for code, phrase in responses.items()}
+STATUS_LINES = {code: f"{code} {name.upper()}" for code, name in HTTP_STATUS_CODES.items()}
 
 
 def answer_machine(endpoint: str) -> Response:

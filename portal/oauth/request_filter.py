@@ -150,14 +150,19 @@ def _parse(raw: bytes) -> tuple[dict[str, str], frozenset[str]]:
         )
     except ValueError:  # not ASCII, not UTF-8 when decoded, or too many fields
         raise refuse(MALFORMED) from None
-    if any("\0" in name or "\0" in value for name, value in pairs):
+    if b"%00" in raw or b"\0" in raw:
         raise refuse(MALFORMED)
-    counts = Counter(name for name, _ in pairs)
-    repeated = frozenset(n for n, count in counts.items() if count > 1 and n != LISTED)
     data = {name: value for name, value in pairs if value}
     if LISTED in data:
         data[LISTED] = " ".join(value for name, value in pairs if name == LISTED)
-    return data, repeated
+    return data, _repeated([name for name, _ in pairs])
+
+
+def _repeated(names: list[str]) -> frozenset[str]:
+    if len(set(names)) == len(names):
+        return frozenset()
+    counts = Counter(names)
+    return frozenset(name for name, count in counts.items() if count > 1 and name != LISTED)
 
 
 def parse_form(raw: bytes) -> dict[str, str]:
