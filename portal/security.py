@@ -1,5 +1,6 @@
 """What protects every page: headers, CSRF, who is signed in, and who may enter."""
 
+import json
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -10,6 +11,7 @@ from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from flask.wrappers import Request
 from flask_login import LoginManager, current_user
 from flask_wtf.csrf import CSRFProtect
+from itsdangerous import URLSafeTimedSerializer
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal import htmx
@@ -40,6 +42,20 @@ MAX_FORM_PARTS = 1000
 
 class PageSessions(SecureCookieSessionInterface):
     """Flask's signed cookie for pages, nothing for machines."""
+
+    #: The portal keeps only text in it; Flask's own looks for dates and more in every value.
+    serializer = json  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self._made: tuple[object, URLSafeTimedSerializer | None] = (None, None)
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        """Made once, not for every request; and anew should the key change."""
+        key, made = self._made
+        if key != app.secret_key:
+            made = super().get_signing_serializer(app)
+            self._made = (app.secret_key, made)
+        return made
 
     def open_session(self, app: Flask, request: Request) -> SessionMixin | None:  # type: ignore[override]
         if request.path.startswith(MACHINE_PATHS):
