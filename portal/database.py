@@ -52,6 +52,11 @@ def open_database(url: str) -> Database:
     return made
 
 
+def on_sqlite() -> bool:
+    """Whether the open database is SQLite."""
+    return isinstance(database.obj, SqliteDatabase)
+
+
 @contextmanager
 def transaction() -> Iterator[None]:
     """All or nothing, and on the disk when it returns.
@@ -69,7 +74,7 @@ def transaction() -> Iterator[None]:
 
 @contextmanager
 def _synced() -> Iterator[None]:
-    if not isinstance(database.obj, SqliteDatabase):
+    if not on_sqlite():
         yield
         return
     raw = database.connection()

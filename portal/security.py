@@ -1,5 +1,6 @@
 """What protects every page: headers, CSRF, who is signed in, and who may enter."""
 
+import json
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -10,6 +11,7 @@ from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from flask.wrappers import Request
 from flask_login import LoginManager, current_user
 from flask_wtf.csrf import CSRFProtect
+from itsdangerous import URLSafeTimedSerializer
 from werkzeug.wrappers import Response as BaseResponse
 
 from portal import htmx
@@ -40,6 +42,20 @@ MAX_FORM_PARTS = 1000
 
 class PageSessions(SecureCookieSessionInterface):
     """Flask's signed cookie for pages, nothing for machines."""
+
+    #: The portal keeps only text in it; Flask's own looks for dates and more in every value.
+    serializer = json  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self._made: tuple[object, URLSafeTimedSerializer | None] = (None, None)
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        """Made once, not for every request; and anew should the key change."""
+        key, made = self._made
+        if key != app.secret_key:
+            made = super().get_signing_serializer(app)
+            self._made = (app.secret_key, made)
+        return made
 
     def open_session(self, app: Flask, request: Request) -> SessionMixin | None:  # type: ignore[override]
         if request.path.startswith(MACHINE_PATHS):
@@ -150,12 +166,18 @@ def _policy() -> str:
     return "; ".join(parts)
 
 
+def plain_headers(app: Flask) -> list[tuple[str, str]]:
+    """The headers of every response, whoever reads it."""
+    headers = [("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")]
+    if app.config["SESSION_COOKIE_SECURE"]:
+        headers.append(("Strict-Transport-Security", "max-age=31536000"))
+    return headers
+
+
 def _add_headers(response: Response) -> Response:
     headers = response.headers
-    headers.setdefault("X-Content-Type-Options", "nosniff")
-    headers.setdefault("Referrer-Policy", "no-referrer")
-    if current_app.config["SESSION_COOKIE_SECURE"]:
-        headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+    for name, value in plain_headers(current_app):
+        headers.setdefault(name, value)
     if response.mimetype == "text/html":
         headers.setdefault("Content-Security-Policy", _policy())
         headers.setdefault("X-Frame-Options", "DENY")

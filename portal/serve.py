@@ -20,7 +20,8 @@ from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LOGGING_CONFIG, LogLevels
 
-from portal.security import MAX_BODY_BYTES
+from portal.database import on_sqlite
+from portal.security import MACHINE_PATHS, MAX_BODY_BYTES
 
 ROOT = Path(__file__).parent.parent
 WORKERS = 2
@@ -105,13 +106,16 @@ def patient_app() -> Callable[[Environ, Callable], Iterable[bytes]]:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     app = import_module("wsgi").app
-    turns = threading.BoundedSemaphore(int(os.environ[TURNS]))
+    pages = threading.BoundedSemaphore(int(os.environ[TURNS]))
+    # What machines ask takes less time than two threads would lose to each other, and SQLite
+    # writes one after the other anyhow.
+    machines = threading.Lock() if on_sqlite() else pages
 
     def call(environ: Environ, start_response: Callable) -> Iterable[bytes]:
         if environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING"):
             # One byte more than is allowed, so that the app still sees that it is too much.
             environ["wsgi.input"] = BytesIO(environ["wsgi.input"].read(MAX_BODY_BYTES + 1))
-        with turns:
+        with machines if environ["PATH_INFO"].startswith(MACHINE_PATHS) else pages:
             return app(environ, start_response)
 
     return call

@@ -19,7 +19,7 @@ from portal.database import database, migrate, open_database
 from portal.models import Scope, SigningKey, User
 from portal.oauth.server import make_server
 from portal.settings import Settings
-from tests import engines, factories
+from tests import doors, engines, factories
 from tests.postgres.cluster import Cluster, find_programs, running_cluster, what_is_missing
 from tests.requirements import require
 
@@ -144,6 +144,14 @@ def app(settings, prepared, compiled_templates, ordinary_app) -> Iterator[Flask]
 def client(app) -> FlaskClient:
     """A browser in which nobody is signed in."""
     return app.test_client()
+
+
+@pytest.fixture(params=doors.DOORS)
+def door(request, app, monkeypatch) -> str:
+    """The door that requests to the machines' endpoints take; see `through_both_doors`."""
+    if request.param == doors.FLASK:
+        monkeypatch.setattr(app, "test_client_class", doors.InChunks)
+    return request.param
 
 
 @pytest.fixture

@@ -1,14 +1,13 @@
 """Authlib's framework-neutral server, joined to our models, settings and refusals."""
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from authlib.consts import default_json_headers
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import AuthorizationServer, UnsupportedGrantTypeError
-from flask import Request
 from werkzeug.wrappers import Response
 
 from portal.credentials import derive_key
@@ -21,14 +20,28 @@ from portal.oauth.client_authentication import authenticate
 from portal.oauth.grants.authorization_code import AuthorizationCodeGrant
 from portal.oauth.keyring import KeyRing
 from portal.oauth.refusals import Refused, refuse
-from portal.oauth.request_filter import ProtocolRequest, read_machine_request
+from portal.oauth.request_filter import MachineCall, ProtocolRequest, read_machine_request
 from portal.oauth.resources import asked_resources
 from portal.security import no_store
 from portal.settings import Settings
 
+#: The token endpoint; Authlib treats it apart from the others.
+TOKEN = "token"  # noqa: S105
 RESPONSE_MODES = ("query", "form_post")
+CHALLENGE = [("WWW-Authenticate", 'Basic realm="Portal", charset="UTF-8"')]
 #: How often a request is repeated when its application changes under it.
 STALE_TRIES = 3
+
+
+class Answer(NamedTuple):
+    """What a client application gets, not yet in the words of a framework."""
+
+    status: int
+    body: str
+    headers: list[tuple[str, str]]
+
+    def as_response(self) -> Response:
+        return Response(self.body, self.status, self.headers)
 
 
 class PortalServer(AuthorizationServer):
@@ -48,32 +61,34 @@ class PortalServer(AuthorizationServer):
 
     # What client applications ask
 
-    def answer(self, request: Request, respond: Callable[[ProtocolRequest], Response]) -> Response:
-        """Read a machine's request and answer it; once more when its application just changed."""
+    def answer(self, endpoint: str, call: MachineCall) -> Answer:
+        """Read a machine's request and answer it; once more when its application just changed.
+
+        `endpoint` is "token", or the name of one of the endpoints beside it.
+        """
         try:
-            asked = read_machine_request(request, self.settings.issuer)
+            asked = read_machine_request(call, self.settings.issuer)
         except Refused as error:
             return self.handle_error_response(None, error)
         for _ in range(STALE_TRIES):
             try:
-                response = respond(asked)
+                if endpoint == TOKEN:
+                    answer = self.create_token_response(asked)
+                else:
+                    answer = self.create_endpoint_response(endpoint, asked)
             except StaleClient as stale:
                 self.clients.forget(str(stale))
                 continue
-            if response.status_code == 200 and asked.client is not None:
-                asked.client.note_use(asked.client.live_secret(asked.credentials.secret or ""))
-            return response
+            if answer.status == 200 and asked.client is not None:
+                asked.client.note_use(asked.secret)
+            return answer
         return self.handle_response(503, {"error": "temporarily_unavailable"}, self.HEADERS)
-
-    def answer_endpoint(self, request: Request, name: str) -> Response:
-        """The same for one of the endpoints beside the token endpoint."""
-        return self.answer(request, lambda asked: self.create_endpoint_response(name, asked))
 
     def create_oauth2_request(self, request: ProtocolRequest) -> ProtocolRequest:
         """The request filter has made it already."""
         return request
 
-    def create_token_response(self, request: ProtocolRequest) -> Response:
+    def create_token_response(self, request: ProtocolRequest) -> Answer:
         """Answer at the token endpoint (RFC 6749 §5)."""
         try:
             grant = self.get_token_grant(request)
@@ -95,9 +110,9 @@ class PortalServer(AuthorizationServer):
     def authenticate_client(
         self, request: ProtocolRequest, methods: list[str], endpoint: str = "token"
     ) -> Client:
-        client = authenticate(self.clients, request.credentials, methods)
-        request.client, request.auth_method = client, request.credentials.method
-        return client
+        request.client, request.secret = authenticate(self.clients, request.credentials, methods)
+        request.auth_method = request.credentials.method
+        return request.client
 
     def query_client(self, client_id: str) -> Client | None:
         return self.clients.get(client_id)
@@ -188,25 +203,21 @@ class PortalServer(AuthorizationServer):
         if payload.data.get("response_mode") == "form_post":
             return no_store(render("oauth/form_post.html", action=redirect_uri, params=params))
         location = f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{urlencode(params)}"
-        return self.handle_response(303, "", [("Location", location)])
+        return Response("", 303, [("Location", location)])
 
     # How answers leave
 
-    def handle_response(self, status: int, body: Any, headers: Any) -> Response:
-        text = json.dumps(body) if isinstance(body, dict) else body
-        return Response(text, status, headers)
+    def handle_response(self, status: int, body: Any, headers: Any) -> Answer:
+        return Answer(status, json.dumps(body) if isinstance(body, dict) else body, headers)
 
-    def handle_error_response(
-        self, request: ProtocolRequest | None, error: OAuth2Error
-    ) -> Response:
+    def handle_error_response(self, request: ProtocolRequest | None, error: OAuth2Error) -> Answer:
         """RFC 6749 §5.2: the error as JSON; the operator learns the cause."""
         self._check_freshness(request, error)
         self.note(error)
         body = {"error": error.error, "error_description": error.get_error_description()}
-        response = self.handle_response(error.status_code or 400, body, self.HEADERS)
-        if response.status_code == 401:
-            response.headers["WWW-Authenticate"] = 'Basic realm="Portal", charset="UTF-8"'
-        return response
+        status = error.status_code or 400
+        challenge = CHALLENGE if status == 401 else []
+        return self.handle_response(status, body, [*self.HEADERS, *challenge])
 
     def _check_freshness(self, request: ProtocolRequest | None, error: OAuth2Error) -> None:
         """A "no" may come from an outdated row: then look again before anybody hears it."""

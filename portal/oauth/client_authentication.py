@@ -1,15 +1,24 @@
 """Who asks? The client is told one sentence for every cause, the operator which cause it was."""
 
+from typing import NamedTuple
+
 from portal.clock import now
 from portal.credentials import hash_secret, matches
 from portal.models import Application, ApplicationSecret
-from portal.models.client import Client, ClientCache
+from portal.models.client import Client, ClientCache, Secret
 from portal.oauth import refusals
 from portal.oauth.refusals import Reason, Refused, refuse
 from portal.oauth.request_filter import NONE, Credentials
 
 
-def authenticate(clients: ClientCache, sent: Credentials, methods: list[str]) -> Client:
+class Proof(NamedTuple):
+    """A client that proved itself; by this secret, unless it is a public one."""
+
+    client: Client
+    secret: Secret | None
+
+
+def authenticate(clients: ClientCache, sent: Credentials, methods: list[str]) -> Proof:
     """The client that these credentials prove (RFC 6749 §2.3, §3.2.1).
 
     The cached row may be stale: a yes is checked by the statement that issues something, a no
@@ -18,22 +27,23 @@ def authenticate(clients: ClientCache, sent: Credentials, methods: list[str]) ->
     if sent.client_id is None:
         raise refuse(refusals.AUTHENTICATION_MISSING)
     cached = clients.get(sent.client_id)
-    if cached is not None and _fits(cached, sent, methods):
-        return cached
+    if proof := _proof(cached, sent, methods):
+        return proof
     client = clients.current(sent.client_id)
-    if client is not None and client is not cached and _fits(client, sent, methods):
-        return client
+    if client is not cached and (proof := _proof(client, sent, methods)):
+        return proof
     raise _refusal(client, sent)
 
 
-def _fits(client: Client, sent: Credentials, methods: list[str]) -> bool:
-    if not client.enabled or sent.method not in methods:
-        return False
+def _proof(client: Client | None, sent: Credentials, methods: list[str]) -> Proof | None:
+    if client is None or not client.enabled or sent.method not in methods:
+        return None
     if not client.check_endpoint_auth_method(sent.method, "token"):
-        return False
+        return None
     if sent.method == NONE:
-        return True
-    return sent.secret is not None and client.check_client_secret(sent.secret)
+        return Proof(client, None)
+    secret = client.live_secret(sent.secret) if sent.secret is not None else None
+    return Proof(client, secret) if secret else None
 
 
 def _refusal(client: Client | None, sent: Credentials) -> Refused:

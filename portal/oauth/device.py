@@ -17,6 +17,7 @@ from portal.models.device_code import POLL_SECONDS
 from portal.oauth import blueprint, current_server
 from portal.oauth.consent import stale_page
 from portal.oauth.decision import StalePage, access_lasts, granted, questions, seal, unseal
+from portal.oauth.door import answer_machine
 from portal.oauth.refusals import GRANT_NOT_ALLOWED, SCOPE_NOT_ALLOWED, refuse
 from portal.oauth.request_filter import BASIC, NONE, POST
 from portal.oauth.resources import asked_resources
@@ -67,7 +68,7 @@ class DeviceAuthorization(DeviceAuthorizationEndpoint):
 @blueprint.post("/oauth/device_authorization")
 @csrf.exempt
 def device_authorization() -> Response:
-    return current_server().answer_endpoint(request, DeviceAuthorization.ENDPOINT_NAME)
+    return answer_machine(DeviceAuthorization.ENDPOINT_NAME)
 
 
 class DeviceForm(FlaskForm):

@@ -3,14 +3,14 @@
 from typing import Any
 
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint
-from flask import request
 from werkzeug.wrappers import Response
 
 from portal.clock import now
 from portal.credentials import ACCESS_TOKEN, Presented
 from portal.models.client import Client
-from portal.oauth import blueprint, current_server
+from portal.oauth import blueprint
 from portal.oauth.claims import subject_for
+from portal.oauth.door import answer_machine
 from portal.oauth.presented import find_presented
 from portal.oauth.request_filter import BASIC, POST
 from portal.security import csrf
@@ -72,4 +72,4 @@ def _may_be_named(row: Any, asker: Client) -> bool:
 @blueprint.post("/oauth/introspect")
 @csrf.exempt
 def introspect() -> Response:
-    return current_server().answer_endpoint(request, Introspection.ENDPOINT_NAME)
+    return answer_machine(Introspection.ENDPOINT_NAME)

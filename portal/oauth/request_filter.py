@@ -9,12 +9,13 @@ import base64
 import binascii
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, unquote_plus
 
 from authlib.oauth2.rfc6749 import OAuth2Payload, OAuth2Request
 from flask import Request
 
+from portal.models.client import Secret
 from portal.oauth.claims import ClaimsRequest
 from portal.oauth.refusals import (
     AUTHENTICATION_MALFORMED,
@@ -32,6 +33,28 @@ FORM = "application/x-www-form-urlencoded"
 #: The one parameter that may come more than once (RFC 8707 §2); its values are joined by spaces.
 LISTED = "resource"
 BASIC, POST, NONE = "client_secret_basic", "client_secret_post", "none"
+
+
+class MachineCall(NamedTuple):
+    """A POST of a client application as the server hands it over: nothing is read yet."""
+
+    path: str
+    query: str
+    content_type: str
+    authorization: str | None
+    body: bytes
+
+    @classmethod
+    def of(cls, environ: Mapping[str, Any], body: bytes) -> Self:
+        """The call in a WSGI environment (PEP 3333), whose body was taken out already."""
+        get = environ.get
+        return cls(
+            get("PATH_INFO", ""),
+            get("QUERY_STRING", ""),
+            get("CONTENT_TYPE", ""),
+            get("HTTP_AUTHORIZATION"),
+            body,
+        )
 
 
 class Credentials(NamedTuple):
@@ -70,6 +93,8 @@ class ProtocolRequest(OAuth2Request):
         super().__init__(method, uri)
         self.payload = payload
         self.credentials = credentials
+        #: The secret that proved the client.
+        self.secret: Secret | None = None
         #: Claims asked for by name that the person agreed to (OpenID Connect Core §5.5).
         self.claims = ClaimsRequest()
 
@@ -82,19 +107,17 @@ class ProtocolRequest(OAuth2Request):
         return self.payload.data
 
 
-def read_machine_request(request: Request, issuer: str) -> ProtocolRequest:
+def read_machine_request(call: MachineCall, issuer: str) -> ProtocolRequest:
     """A POST of a client application, its parameters in the body (RFC 6749 §3.2).
 
     Raises Refused: parameters in the URL, another content type, a repeated parameter, text that
     is not UTF-8, two ways to authenticate.
     """
-    if request.query_string:
+    if call.query:
         raise refuse(PARAMETERS_IN_URL)
-    data = parse_form(_form_body(request))
-    credentials = _credentials(request, data)
-    return ProtocolRequest(
-        request.method, issuer + request.path, Payload(data), credentials=credentials
-    )
+    data = parse_form(_form(call.body, call.content_type))
+    credentials = _credentials(call.authorization, data)
+    return ProtocolRequest("POST", issuer + call.path, Payload(data), credentials=credentials)
 
 
 def read_authorization_request(request: Request, issuer: str) -> ProtocolRequest:
@@ -105,16 +128,17 @@ def read_authorization_request(request: Request, issuer: str) -> ProtocolRequest
     if request.method == "POST":
         if request.query_string:
             raise refuse(PARAMETERS_IN_URL)
-        data, repeated = _parse(_form_body(request))
+        data, repeated = _parse(_form(request.get_data(), request.content_type or ""))
     else:
         data, repeated = _parse(request.query_string)
     return ProtocolRequest("GET", issuer + request.path, Payload(data, repeated))
 
 
-def _form_body(request: Request) -> bytes:
-    body = request.get_data()
-    if body and request.mimetype != FORM:
-        raise refuse(WRONG_CONTENT_TYPE, detail=request.mimetype[:80])
+def _form(body: bytes, content_type: str) -> bytes:
+    """The body, when it is a form or empty."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if body and kind != FORM:
+        raise refuse(WRONG_CONTENT_TYPE, detail=kind[:80])
     return body
 
 
@@ -126,14 +150,19 @@ def _parse(raw: bytes) -> tuple[dict[str, str], frozenset[str]]:
         )
     except ValueError:  # not ASCII, not UTF-8 when decoded, or too many fields
         raise refuse(MALFORMED) from None
-    if any("\0" in name or "\0" in value for name, value in pairs):
+    if b"%00" in raw or b"\0" in raw:
         raise refuse(MALFORMED)
-    counts = Counter(name for name, _ in pairs)
-    repeated = frozenset(n for n, count in counts.items() if count > 1 and n != LISTED)
     data = {name: value for name, value in pairs if value}
     if LISTED in data:
         data[LISTED] = " ".join(value for name, value in pairs if name == LISTED)
-    return data, repeated
+    return data, _repeated([name for name, _ in pairs])
+
+
+def _repeated(names: list[str]) -> frozenset[str]:
+    if len(set(names)) == len(names):
+        return frozenset()
+    counts = Counter(names)
+    return frozenset(name for name, count in counts.items() if count > 1 and name != LISTED)
 
 
 def parse_form(raw: bytes) -> dict[str, str]:
@@ -144,8 +173,7 @@ def parse_form(raw: bytes) -> dict[str, str]:
     return data
 
 
-def _credentials(request: Request, data: Mapping[str, str]) -> Credentials:
-    header = request.headers.get("Authorization")
+def _credentials(header: str | None, data: Mapping[str, str]) -> Credentials:
     in_body = Credentials(
         POST if "client_secret" in data else NONE, data.get("client_id"), data.get("client_secret")
     )

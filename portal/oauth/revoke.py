@@ -3,14 +3,14 @@
 from typing import Any
 
 from authlib.oauth2.rfc7009 import RevocationEndpoint
-from flask import request
 from werkzeug.wrappers import Response
 
 from portal.credentials import ACCESS_TOKEN, Presented
 from portal.database import transaction
 from portal.models import AccessToken, TokenFamily
 from portal.models.client import Client
-from portal.oauth import blueprint, current_server
+from portal.oauth import blueprint
+from portal.oauth.door import answer_machine
 from portal.oauth.presented import find_presented
 from portal.oauth.refusals import TOKEN_FOREIGN, refuse
 from portal.oauth.request_filter import BASIC, NONE, POST
@@ -43,4 +43,4 @@ class Revocation(RevocationEndpoint):
 @blueprint.post("/oauth/revoke")
 @csrf.exempt
 def revoke() -> Response:
-    return current_server().answer_endpoint(request, Revocation.ENDPOINT_NAME)
+    return answer_machine(Revocation.ENDPOINT_NAME)

@@ -8,8 +8,11 @@ import pytest
 from portal.models import AccessToken, AuthorizationCode, TokenFamily
 from portal.oauth.refusals import REASONS
 from tests import factories
+from tests.doors import through_both_doors
 from tests.flows import DEVICE_GRANT, basic, query
 from tests.hostile.attack import assert_harmless, send
+
+pytestmark = through_both_doors
 
 MALFORMED_HEADERS = [
     "",

@@ -8,8 +8,11 @@ import time_machine
 
 from portal.models import AccessToken, ApplicationSecret, Refusal
 from portal.models.application import CLIENT_CREDENTIALS
+from tests.doors import through_both_doors
 from tests.factories import make_application
 from tests.flows import RelyingApp, basic
+
+pytestmark = through_both_doors
 
 
 def refused(response, reason: str) -> Refusal:

@@ -7,8 +7,11 @@ import pytest
 import time_machine
 
 from portal.models import Consent, DeviceCode
+from tests.doors import through_both_doors
 from tests.factories import post
 from tests.flows import DEVICE_GRANT
+
+pytestmark = through_both_doors
 
 
 def start(rp, **data) -> dict:

@@ -2,6 +2,10 @@
 
 import pytest
 
+from tests.doors import through_both_doors
+
+pytestmark = through_both_doors
+
 
 @pytest.fixture
 def token(rp) -> str:

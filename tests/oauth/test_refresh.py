@@ -6,6 +6,9 @@ import pytest
 import time_machine
 
 from portal.models import AccessToken, TokenFamily
+from tests.doors import through_both_doors
+
+pytestmark = through_both_doors
 
 
 @pytest.fixture

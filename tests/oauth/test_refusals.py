@@ -7,8 +7,11 @@ import time_machine
 
 from portal.models import ApplicationSecret, AuthorizationCode, Consent, DeviceCode, Refusal
 from portal.oauth.refusals import REASONS
+from tests.doors import through_both_doors
 from tests.factories import post
 from tests.flows import DEVICE_GRANT, basic, query
+
+pytestmark = through_both_doors
 
 
 class Scene:

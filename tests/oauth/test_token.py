@@ -5,8 +5,11 @@ import time_machine
 
 from portal.models import AccessToken, AuthorizationCode, Consent, TokenFamily
 from portal.models.application import AUTHORIZATION_CODE
+from tests.doors import through_both_doors
 from tests.factories import make_application
 from tests.flows import VERIFIER, RelyingApp, query
+
+pytestmark = through_both_doors
 
 
 def code_for(rp, browser, **changes) -> str:
