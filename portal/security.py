@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from portal import htmx
 from portal.models import User
+from portal.observer import ENDPOINT
 from portal.settings import Settings
 
 P = ParamSpec("P")
@@ -31,6 +32,7 @@ MACHINE_PATHS = (
     "/.well-known/",
     "/healthz",
     "/readyz",
+    "/metrics",
     "/static/",
     "/assets/",
 )
@@ -151,6 +153,7 @@ def _policy() -> str:
 
 
 def _add_headers(response: Response) -> Response:
+    request.environ[ENDPOINT] = request.endpoint
     headers = response.headers
     headers.setdefault("X-Content-Type-Options", "nosniff")
     headers.setdefault("Referrer-Policy", "no-referrer")

@@ -10,7 +10,6 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterable
-from copy import deepcopy
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 
 from granian import Granian
 from granian.constants import Interfaces
-from granian.log import LOGGING_CONFIG, LogLevels
+from granian.log import LogLevels
 
 from portal.security import MAX_BODY_BYTES
 
@@ -63,10 +62,18 @@ def resolve(host: str, port: int) -> str:
     return str(address[0])
 
 
-def run(address: str, port: int, workers: int, threads: int, on_ready: Callable[[], None]) -> None:
+def run(
+    address: str,
+    port: int,
+    workers: int,
+    threads: int,
+    log: dict[str, Any],
+    on_ready: Callable[[], None],
+) -> None:
     """Serve `wsgi:app` until SIGTERM or Ctrl+C; `on_ready` is called once it really answers.
 
-    Each worker imports `wsgi` anew, so settings reach it through the environment alone.
+    Each worker imports `wsgi` anew, so settings reach it through the environment alone. `log` is
+    the set-up of the log, as `logging.config` takes it.
     """
     sys.modules.pop("wsgi", None)
     os.environ["PORT"] = str(port)
@@ -85,7 +92,7 @@ def run(address: str, port: int, workers: int, threads: int, on_ready: Callable[
         working_dir=ROOT,
         log_access=False,
         log_level=LogLevels.error,
-        log_dictconfig=_log_to_stderr(),
+        log_dictconfig=log,
     )
     watcher = threading.Thread(target=_when_ready, args=(address, port, on_ready), daemon=True)
     server.on_startup(watcher.start)
@@ -123,13 +130,6 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _log_to_stderr() -> dict[str, Any]:
-    config: dict[str, Any] = deepcopy(LOGGING_CONFIG)
-    for handler in config["handlers"].values():
-        handler["stream"] = "ext://sys.stderr"
-    return config
 
 
 def _when_ready(address: str, port: int, on_ready: Callable[[], None]) -> None:
