@@ -17,7 +17,7 @@ PATIENCE_SECONDS = 1.5
 
 OK = "ok"
 PENDING = "migrations pending"
-AWAY = "database cannot be reached"
+AWAY = "database cannot be used"
 SILENT = "database does not answer"
 
 

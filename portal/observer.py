@@ -56,8 +56,11 @@ class Observer:
         try:
             return self.inner(environ, respond)
         finally:
-            if self.counts or self.logs:
-                self._note(environ, line[:3], perf_counter() - began)
+            seconds = perf_counter() - began
+            if self.counts:
+                request_seconds(environ.get(ENDPOINT) or UNKNOWN, line[:3]).observe(seconds)
+            if self.logs:
+                self._log(environ, line[:3], seconds * 1000)
             logs.request_id.reset(before)
 
     def _id_for(self, environ: Environ) -> str:
@@ -67,16 +70,9 @@ class Observer:
                 return sent
         return os.urandom(8).hex()
 
-    def _note(self, environ: Environ, status: str, seconds: float) -> None:
-        endpoint = environ.get(ENDPOINT) or UNKNOWN
-        if self.counts:
-            request_seconds(endpoint, status).observe(seconds)
-        if self.logs:
-            self._log(environ, endpoint, status, seconds * 1000)
-
-    def _log(self, environ: Environ, endpoint: str, status: str, milliseconds: float) -> None:
+    def _log(self, environ: Environ, status: str, milliseconds: float) -> None:
         method, client = environ["REQUEST_METHOD"][:16], environ.get("REMOTE_ADDR", "")
-        route = self.rules.get(endpoint, UNKNOWN)
+        route = self.rules.get(environ.get(ENDPOINT) or UNKNOWN, UNKNOWN)
         took = round(milliseconds, 2)
         access_log.info(
             "%s %s %s in %s ms for %s",

@@ -246,6 +246,39 @@ def test_a_body_that_is_too_long_is_refused_and_not_kept(start):
         connection.close()
 
 
+def test_two_workers_count_together_and_log_as_json(start, environ, tmp_path):
+    token = "m" * 40
+    environ |= {"PORTAL_METRICS_TOKEN": token, "TMPDIR": str(tmp_path)}
+    environ |= {"PORTAL_LOG": "json", "PORTAL_ACCESS_LOG": "1", "PORTAL_LOG_LEVEL": "debug"}
+    server = start("--demo", "--workers", "2")
+    secret = server.ready()["client_secret"]
+    issued = 0
+    (folder,) = tmp_path.glob("portal-metrics-*")
+    # Each connection goes to the worker that takes it first.
+    while len(list(folder.glob("counter_*.db"))) < 2 and issued < 400:
+        assert get_token(server.port, secret) == 200
+        issued += 1
+    assert len(list(folder.glob("counter_*.db"))) == 2
+    for _ in range(4):  # whoever answers
+        text = metrics(server.port, token)
+        assert f'tokens_issued_total{{grant="client_credentials"}} {issued}.0' in text
+        assert f'_count{{endpoint="oauth.token",status="200"}} {issued}.0' in text
+    assert server.stop()[0] == 0
+    assert not folder.exists()
+    lines = [json.loads(line) for line in server.process.stderr.read().splitlines()]
+    routes = [line["route"] for line in lines if line["logger"] == "portal.access"]
+    assert routes.count("/oauth/token") == issued
+    assert routes.count("/metrics") == 4
+    assert secret not in str(lines)
+    assert token not in str(lines)
+
+
+def metrics(port: int, token: str) -> str:
+    headers = {"Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=headers)
+    return urllib.request.urlopen(request, timeout=5).read().decode()
+
+
 def run(environ: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*FLASK, *arguments],
