@@ -65,7 +65,7 @@ class Readiness:
             status = self._joint_question().answer()
         if status != self.last:
             self.last = status
-            log.warning("readiness: %s", status)
+            log.log(logging.INFO if status == OK else logging.WARNING, "readiness: %s", status)
         return status
 
     def ask(self) -> str:

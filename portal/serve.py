@@ -31,6 +31,8 @@ THREAD_IDLE_SECONDS = 600
 #: How long requests may take to finish after SIGTERM; the whole exit stays under ten seconds.
 GRACE_SECONDS = 7
 READY_SECONDS = 60
+#: Whoever watches is answered at once, also when each turn waits for a database that hangs.
+WITHOUT_TURN = {"/healthz", "/readyz", "/metrics"}
 #: How the number of turns reaches the workers.
 TURNS = "SERVE_TURNS"
 
@@ -118,6 +120,8 @@ def patient_app() -> Callable[[Environ, Callable], Iterable[bytes]]:
         if environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING"):
             # One byte more than is allowed, so that the app still sees that it is too much.
             environ["wsgi.input"] = BytesIO(environ["wsgi.input"].read(MAX_BODY_BYTES + 1))
+        if environ["PATH_INFO"] in WITHOUT_TURN:
+            return app(environ, start_response)
         with turns:
             return app(environ, start_response)
 

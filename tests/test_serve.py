@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -232,6 +233,31 @@ def test_stalled_uploads_stop_nobody_and_not_the_exit_either(start):
         connection.close()
     assert code == 0
     assert seconds < 10
+
+
+def test_whoever_watches_is_answered_while_everybody_waits_for_the_database(start, environ):
+    server = start("--demo")
+    secret = server.ready()["client_secret"]
+    answers: list[int] = []
+    waiting = [
+        threading.Thread(target=lambda: answers.append(get_token(server.port, secret)))
+        for _ in range(16)
+    ]
+    path = environ["DATABASE_URL"].removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for thread in waiting:
+            thread.start()
+        time.sleep(0.5)
+        began = time.monotonic()
+        for _ in range(8):  # both workers
+            assert server.get("/healthz") == server.get("/readyz") == 200
+        assert time.monotonic() - began < 2
+        assert answers == []
+        other.execute("ROLLBACK")
+    for thread in waiting:
+        thread.join()
+    assert answers == [200] * 16
 
 
 def test_a_body_that_is_too_long_is_refused_and_not_kept(start):
