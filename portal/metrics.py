@@ -76,6 +76,10 @@ sign_ins_tried = cache(
 )
 
 
+class NoFolder(Exception):
+    """There is no folder for temporary files that this process may write to."""
+
+
 def init_app(app: Flask) -> None:
     if SHARED in os.environ and values.ValueClass is values.MutexValue:
         # A worker that was forked: the library chose when the parent loaded it.
@@ -87,12 +91,15 @@ def init_app(app: Flask) -> None:
 def shared_between_workers(settings: Settings) -> Iterator[None]:
     """Let the processes that start inside count together, when anybody may read it.
 
-    Raises OSError when there is no folder for temporary files.
+    Raises NoFolder when there is none for temporary files.
     """
     if not settings.metrics_token:
         yield
         return
-    folder = os.environ[SHARED] = tempfile.mkdtemp(prefix="portal-metrics-")
+    try:
+        folder = os.environ[SHARED] = tempfile.mkdtemp(prefix="portal-metrics-")
+    except OSError:
+        raise NoFolder from None
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ from portal.cli.command import Failure, command, current_settings, note, print_j
 from portal.cli.data import upgrade_database
 from portal.cli.demo import make_demo, ready_block
 from portal.database import database, pending_migrations
-from portal.metrics import shared_between_workers
+from portal.metrics import NoFolder, shared_between_workers
 from portal.oauth import current_server
 from portal.settings import Settings
 
@@ -57,5 +57,11 @@ def serve(
         else:
             note(f"Portal is ready at {issuer} (listening on {host}:{port}).")
 
-    with shared_between_workers(settings):
-        serving.run(address, port, workers, threads, logs.dictconfig(settings), ready)
+    try:
+        with shared_between_workers(settings):
+            serving.run(address, port, workers, threads, logs.dictconfig(settings), ready)
+    except NoFolder:
+        raise Failure(
+            "PORTAL_METRICS_TOKEN needs a folder for temporary files: set TMPDIR to one that the"
+            " server may write to."
+        ) from None
