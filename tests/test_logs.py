@@ -92,6 +92,7 @@ def test_each_answer_carries_an_id_of_its_own(client):
     assert all(re.fullmatch("[0-9a-f]{16}", one) for one in ids)
 
 
+@pytest.mark.usefixtures("app")  # it closes what this one opens
 @pytest.mark.parametrize(
     ("hops", "sent", "kept"),
     [
@@ -150,6 +151,7 @@ def watched(settings, configured):
     return made.test_client()
 
 
+@pytest.mark.usefixtures("app")  # it closes what this one opens
 def test_a_request_is_one_line_with_its_route_and_never_its_address(settings, configured, capsys):
     forwarded = {"X-Forwarded-For": "203.0.113.5"}
     answer = watched(settings, configured).get(f"/reset/{SECRET}?next={SECRET}", headers=forwarded)
@@ -163,6 +165,7 @@ def test_a_request_is_one_line_with_its_route_and_never_its_address(settings, co
     assert line["logger"] == "portal.access"
 
 
+@pytest.mark.usefixtures("app")  # it closes what this one opens
 def test_an_address_that_leads_nowhere_is_not_written_down(settings, configured, capsys):
     browser = watched(settings, configured)
     browser.get(f"/{SECRET}")

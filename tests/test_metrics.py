@@ -1,5 +1,6 @@
 """What Prometheus gets to see: true counts, few labels, and only with the token."""
 
+import socket
 from dataclasses import replace
 
 import pytest
@@ -165,3 +166,14 @@ def test_it_answers_when_the_database_does_not(client, tmp_path):
     assert answer.status_code == 200
     assert samples(answer.get_data(as_text=True))["portal_ready[]"] == 0
     database.close()
+
+
+def test_serve_says_in_a_line_that_it_has_nowhere_to_count(app, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "not-there"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    done = app.test_cli_runner().invoke(args=["serve", "--port", str(port)])
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: PORTAL_METRICS_TOKEN needs a folder")
+    assert done.stderr.count("\n") == 1
