@@ -33,7 +33,7 @@ from portal.settings import Settings
 
 #: Where the library keeps the counts of several processes together; its name, not ours.
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
-#: A token takes a third of a millisecond, a sign-in 50: what an objective could be about.
+#: From a token, below a millisecond, to an answer that waited for the database.
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 
 disable_created_metrics()
