@@ -1,10 +1,12 @@
 """The WSGI application: `wsgi:app`."""
 
-from portal import create_app
-from portal.settings import SettingError
+from portal import create_app, logs
+from portal.settings import SettingError, Settings
 
 try:
-    app = create_app()
+    settings = Settings.from_env()
+    logs.configure(settings)
+    app = create_app(settings)
 except SettingError as error:
     # One line instead of a trace, from every server and command.
     raise SystemExit(f"Error: {error}") from None

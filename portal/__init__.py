@@ -1,15 +1,26 @@
 """Portal: a self-hosted OAuth 2.1 and OpenID Connect server."""
 
-import logging
 from pathlib import Path
 
 from flask import Flask
 from flask_login import current_user
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from portal import account, admin, cli, errors, health, htmx, oauth, security, text
+from portal import (
+    account,
+    admin,
+    cli,
+    errors,
+    health,
+    htmx,
+    logs,
+    metrics,
+    oauth,
+    observer,
+    security,
+    text,
+)
 from portal.database import open_database
-from portal.oauth.door import ShortDoor
 from portal.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -28,13 +39,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["portal.database"] = open_database(settings.database_url)
     app.extensions["portal.htmx"] = htmx.script(settings)
 
-    # Authlib writes live tokens into its debug log.
-    logging.getLogger("authlib").setLevel(logging.WARNING)
-
+    logs.hush()
     security.init_app(app, settings)
     errors.init_app(app)
     text.init_app(app)
     health.init_app(app)
+    metrics.init_app(app)
     oauth.init_app(app, settings)
     account.init_app(app)
     admin.init_app(app)
@@ -42,8 +52,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.context_processor(
         lambda: {"htmx_script": app.extensions["portal.htmx"], "current_user": current_user}
     )
-    app.wsgi_app = ShortDoor(app, app.wsgi_app)  # type: ignore[method-assign]
     if settings.proxy_hops:
         hops = settings.proxy_hops
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    observer.init_app(app, settings)
     return app

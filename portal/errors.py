@@ -7,6 +7,7 @@ from flask_wtf.csrf import CSRFError
 from peewee import InterfaceError, OperationalError
 from werkzeug.exceptions import BadHost, HTTPException, InternalServerError
 
+from portal import logs
 from portal.database import database
 from portal.htmx import render
 from portal.models.signing_key import WrongSecretKey
@@ -33,7 +34,7 @@ MESSAGES = {
     405: "Follow a link or press a button instead of typing the address.",
     413: "Send less: forms here take at most 256 KB.",
     429: "Wait a minute, then try again.",
-    500: "It is not your fault. Try again; if it stays, tell the administrator the time.",
+    500: "It is not your fault. Try again; if it stays, tell the administrator this reference.",
     503: "Try again in a few seconds. Nothing that was confirmed is lost.",
 }
 STALE_FORM = (
@@ -97,7 +98,11 @@ def _answer(code: int, message: str | None = None, title: str | None = None) -> 
     if isinstance(request.routing_exception, BadHost):
         # Without a host no address can be built, so the page cannot name its style sheet.
         return make_response(f"{title}. {message}\n", code, {"Content-Type": "text/plain"})
-    return render("error.html", status=code, code=code, title=title, message=message)
+    # Only what went wrong here is worth looking up in the log.
+    reference = logs.request_id.get() if code >= 500 else ""
+    return render(
+        "error.html", status=code, code=code, title=title, message=message, reference=reference
+    )
 
 
 def is_protocol_path() -> bool:

@@ -16,6 +16,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from portal import htmx
 from portal.models import User
+from portal.observer import ENDPOINT
 from portal.settings import Settings
 
 P = ParamSpec("P")
@@ -23,16 +24,21 @@ R = TypeVar("R")
 
 csrf = CSRFProtect()
 
-#: Machines call these; they have no cookies, and no session is opened for them.
-MACHINE_PATHS = (
+#: What client applications post to.
+MACHINE_ENDPOINTS = (
     "/oauth/token",
     "/oauth/introspect",
     "/oauth/revoke",
     "/oauth/device_authorization",
+)
+#: Machines call these; they have no cookies, and no session is opened for them.
+MACHINE_PATHS = (
+    *MACHINE_ENDPOINTS,
     "/oauth/jwks",
     "/.well-known/",
     "/healthz",
     "/readyz",
+    "/metrics",
     "/static/",
     "/assets/",
 )
@@ -175,6 +181,7 @@ def plain_headers(app: Flask) -> list[tuple[str, str]]:
 
 
 def _add_headers(response: Response) -> Response:
+    request.environ[ENDPOINT] = request.endpoint
     headers = response.headers
     for name, value in plain_headers(current_app):
         headers.setdefault(name, value)

@@ -10,7 +10,6 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterable
-from copy import deepcopy
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
@@ -18,10 +17,10 @@ from typing import Any
 
 from granian import Granian
 from granian.constants import Interfaces
-from granian.log import LOGGING_CONFIG, LogLevels
+from granian.log import LogLevels
 
 from portal.database import on_sqlite
-from portal.security import MACHINE_PATHS, MAX_BODY_BYTES
+from portal.security import MACHINE_ENDPOINTS, MAX_BODY_BYTES
 
 ROOT = Path(__file__).parent.parent
 WORKERS = 2
@@ -33,6 +32,8 @@ THREAD_IDLE_SECONDS = 600
 #: How long requests may take to finish after SIGTERM; the whole exit stays under ten seconds.
 GRACE_SECONDS = 7
 READY_SECONDS = 60
+#: Whoever watches is answered at once, also when each turn waits for a database that hangs.
+WITHOUT_TURN = {"/healthz", "/readyz", "/metrics"}
 #: How the number of turns reaches the workers.
 TURNS = "SERVE_TURNS"
 
@@ -64,10 +65,18 @@ def resolve(host: str, port: int) -> str:
     return str(address[0])
 
 
-def run(address: str, port: int, workers: int, threads: int, on_ready: Callable[[], None]) -> None:
+def run(
+    address: str,
+    port: int,
+    workers: int,
+    threads: int,
+    log: dict[str, Any],
+    on_ready: Callable[[], None],
+) -> None:
     """Serve `wsgi:app` until SIGTERM or Ctrl+C; `on_ready` is called once it really answers.
 
-    Each worker imports `wsgi` anew, so settings reach it through the environment alone.
+    Each worker imports `wsgi` anew, so settings reach it through the environment alone. `log` is
+    the set-up of the log, as `logging.config` takes it.
     """
     sys.modules.pop("wsgi", None)
     os.environ["PORT"] = str(port)
@@ -86,7 +95,7 @@ def run(address: str, port: int, workers: int, threads: int, on_ready: Callable[
         working_dir=ROOT,
         log_access=False,
         log_level=LogLevels.error,
-        log_dictconfig=_log_to_stderr(),
+        log_dictconfig=log,
     )
     watcher = threading.Thread(target=_when_ready, args=(address, port, on_ready), daemon=True)
     server.on_startup(watcher.start)
@@ -115,7 +124,9 @@ def patient_app() -> Callable[[Environ, Callable], Iterable[bytes]]:
         if environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING"):
             # One byte more than is allowed, so that the app still sees that it is too much.
             environ["wsgi.input"] = BytesIO(environ["wsgi.input"].read(MAX_BODY_BYTES + 1))
-        with machines if environ["PATH_INFO"].startswith(MACHINE_PATHS) else pages:
+        if environ["PATH_INFO"] in WITHOUT_TURN:
+            return app(environ, start_response)
+        with machines if environ["PATH_INFO"] in MACHINE_ENDPOINTS else pages:
             return app(environ, start_response)
 
     return call
@@ -127,13 +138,6 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _log_to_stderr() -> dict[str, Any]:
-    config: dict[str, Any] = deepcopy(LOGGING_CONFIG)
-    for handler in config["handlers"].values():
-        handler["stream"] = "ext://sys.stderr"
-    return config
 
 
 def _when_ready(address: str, port: int, on_ready: Callable[[], None]) -> None:

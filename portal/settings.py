@@ -17,7 +17,9 @@ MAY_BE_ZERO = {
     "PORTAL_PROXY_HOPS",
     "PORTAL_REFRESH_RETRY_SECONDS",
     "PORTAL_PRIVATE_LOGOUT_URIS",
+    "PORTAL_ACCESS_LOG",
 }
+LOG_LEVELS = ("debug", "info", "warning", "error")
 SENDER = re.compile(r"[!-?A-~]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 DAY = 24 * 60 * 60
 
@@ -71,6 +73,14 @@ class Settings:
     )
     mail_from: str = _setting("PORTAL_MAIL_FROM", "", "the sender of the mails")
     htmx: str = _setting("PORTAL_HTMX", "cdn", "where pages load htmx from: cdn, local or off")
+    log: str = _setting("PORTAL_LOG", "text", "how log lines look: text or json")
+    log_level: str = _setting(
+        "PORTAL_LOG_LEVEL", "info", "the least that is logged: debug, info, warning or error"
+    )
+    access_log: int = _setting("PORTAL_ACCESS_LOG", 0, "1: a log line for each request")
+    metrics_token: str = _setting(
+        "PORTAL_METRICS_TOKEN", "", "what Prometheus must send to read /metrics; off without", True
+    )
     instance: Path = field(default=Path("instance"))
 
     @property
@@ -121,6 +131,7 @@ class Settings:
                 "PORTAL_SECRET_KEY must have at least 32 characters; make one with"
                 ' python3 -c "import secrets; print(secrets.token_urlsafe(48))".'
             )
+        _check_watching(made)
         _check_mail(made)
         return made
 
@@ -176,6 +187,21 @@ def _checked_issuer(issuer: str) -> str:
     if issuer.endswith("/"):
         raise SettingError(f"PORTAL_ISSUER must not end with a slash: use {issuer.rstrip('/')!r}.")
     return issuer
+
+
+def _check_watching(settings: Settings) -> None:
+    if settings.log not in ("text", "json"):
+        raise SettingError(f"PORTAL_LOG must be text or json, not {settings.log!r}.")
+    if settings.log_level not in LOG_LEVELS:
+        raise SettingError(
+            f"PORTAL_LOG_LEVEL must be debug, info, warning or error, not {settings.log_level!r}."
+        )
+    token = settings.metrics_token
+    if token and (len(token) < 32 or not token.isascii() or not token.isprintable()):
+        raise SettingError(
+            "PORTAL_METRICS_TOKEN must have at least 32 characters, all of them ASCII; make one"
+            ' with python3 -c "import secrets; print(secrets.token_urlsafe(32))".'
+        )
 
 
 def _check_mail(settings: Settings) -> None:

@@ -1,9 +1,11 @@
 """One portal a test, with its own database; people with the parts they always play."""
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from jinja2 import FileSystemBytecodeCache
 
-from portal import create_app
+from portal import create_app, logs
 from portal.credentials import derive_key
 from portal.database import database, migrate, open_database
 from portal.models import Scope, SigningKey, User
@@ -201,3 +203,23 @@ def statements(app):
             hooks.remove(hook)
 
     return collect
+
+
+@pytest.fixture
+def configured(settings, capsys) -> Iterator:
+    """Log as these settings say, `configured(log="json")`; capsys has what was written.
+
+    Only the test itself may call it: before, standard error is another one.
+    """
+    root = logging.getLogger()
+    names = ("portal", logs.ACCESS, "_granian")
+    before = root.handlers[:], root.level, [logging.getLogger(name).level for name in names]
+
+    def configure(**changes) -> None:
+        logs.configure(replace(settings, **changes))
+
+    yield configure
+    root.handlers[:], level, levels = before
+    root.setLevel(level)
+    for name, old in zip(names, levels, strict=True):
+        logging.getLogger(name).setLevel(old)

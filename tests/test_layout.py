@@ -10,12 +10,13 @@ PORTAL = ROOT / "portal"
 
 #: A module may import from its own layer and from those before it.
 LAYERS = (
-    {"settings", "clock", "credentials"},
+    {"settings", "clock", "credentials", "logs"},
     {"database", "fetch", "mail"},
     {"models"},
     {
         "audit",
         "metrics",
+        "observer",
         "i18n",
         "text",
         "htmx",

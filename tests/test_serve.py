@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -234,6 +235,31 @@ def test_stalled_uploads_stop_nobody_and_not_the_exit_either(start):
     assert seconds < 10
 
 
+def test_whoever_watches_is_answered_while_everybody_waits_for_the_database(start, environ):
+    server = start("--demo")
+    secret = server.ready()["client_secret"]
+    answers: list[int] = []
+    waiting = [
+        threading.Thread(target=lambda: answers.append(get_token(server.port, secret)))
+        for _ in range(16)
+    ]
+    path = environ["DATABASE_URL"].removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for thread in waiting:
+            thread.start()
+        time.sleep(0.5)
+        began = time.monotonic()
+        for _ in range(8):  # both workers
+            assert server.get("/healthz") == server.get("/readyz") == 200
+        assert time.monotonic() - began < 2
+        assert answers == []
+        other.execute("ROLLBACK")
+    for thread in waiting:
+        thread.join()
+    assert answers == [200] * 16
+
+
 def test_a_body_that_is_too_long_is_refused_and_not_kept(start):
     server = start("--demo")
     server.ready()
@@ -244,6 +270,39 @@ def test_a_body_that_is_too_long_is_refused_and_not_kept(start):
         # Which of the two depends on whether the length was said beforehand.
         assert connection.getresponse().status in (400, 413)
         connection.close()
+
+
+def test_two_workers_count_together_and_log_as_json(start, environ, tmp_path):
+    token = "m" * 40
+    environ |= {"PORTAL_METRICS_TOKEN": token, "TMPDIR": str(tmp_path)}
+    environ |= {"PORTAL_LOG": "json", "PORTAL_ACCESS_LOG": "1", "PORTAL_LOG_LEVEL": "debug"}
+    server = start("--demo", "--workers", "2")
+    secret = server.ready()["client_secret"]
+    issued = 0
+    (folder,) = tmp_path.glob("portal-metrics-*")
+    # Each connection goes to the worker that takes it first.
+    while len(list(folder.glob("counter_*.db"))) < 2 and issued < 400:
+        assert get_token(server.port, secret) == 200
+        issued += 1
+    assert len(list(folder.glob("counter_*.db"))) == 2
+    for _ in range(4):  # whoever answers
+        text = metrics(server.port, token)
+        assert f'tokens_issued_total{{grant="client_credentials"}} {issued}.0' in text
+        assert f'_count{{endpoint="oauth.token",status="200"}} {issued}.0' in text
+    assert server.stop()[0] == 0
+    assert not folder.exists()
+    lines = [json.loads(line) for line in server.process.stderr.read().splitlines()]
+    routes = [line["route"] for line in lines if line["logger"] == "portal.access"]
+    assert routes.count("/oauth/token") == issued
+    assert routes.count("/metrics") == 4
+    assert secret not in str(lines)
+    assert token not in str(lines)
+
+
+def metrics(port: int, token: str) -> str:
+    headers = {"Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=headers)
+    return urllib.request.urlopen(request, timeout=5).read().decode()
 
 
 def run(environ: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -36,6 +36,8 @@ def test_the_defaults_are_those_of_the_manual(tmp_path):
     assert settings.refresh_token_seconds == 30 * 24 * 60 * 60
     assert (settings.device_code_seconds, settings.refresh_retry_seconds) == (600, 10)
     assert (settings.proxy_hops, settings.htmx) == (0, "cdn")
+    assert (settings.log, settings.log_level, settings.access_log) == ("text", "info", 0)
+    assert settings.metrics_token == ""
 
 
 def test_the_readme_names_each_setting():
@@ -97,6 +99,12 @@ def test_names_for_the_tests_are_left_alone(tmp_path):
         ("PORTAL_HTMX", "CDN"),
         ("PORTAL_HTMX", "yes"),
         ("PORTAL_SECRET_KEY", "short"),
+        ("PORTAL_LOG", "xml"),
+        ("PORTAL_LOG_LEVEL", "loud"),
+        ("PORTAL_LOG_LEVEL", "INFO"),
+        ("PORTAL_ACCESS_LOG", "yes"),
+        ("PORTAL_METRICS_TOKEN", "short"),
+        ("PORTAL_METRICS_TOKEN", "ü" * 40),
         ("DATABASE_URL", "mysql://localhost/portal"),
         ("DATABASE_URL", "portal.db"),
         ("PORTAL_ISSUER", "login.example.org"),
@@ -141,6 +149,7 @@ def test_the_issuer_follows_the_port(tmp_path):
     [
         ("PORTAL_SECRET_KEY", "s" * 40, "secret_key"),
         ("DATABASE_URL", "postgresql://portal:pw@db/portal", "database_url"),
+        ("PORTAL_METRICS_TOKEN", "m" * 40, "metrics_token"),
     ],
 )
 def test_a_secret_can_come_from_a_file(tmp_path, name, value, field):

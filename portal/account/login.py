@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 from portal.account import blueprint
 from portal.credentials import password_matches
 from portal.htmx import render
+from portal.metrics import sign_ins_tried
 from portal.models import Application, Session, Throttle, User
 from portal.models.user import fold
 from portal.security import may_redirect_anywhere, safe_next, see_other
@@ -49,11 +50,14 @@ def log_in() -> Response:
     subject = str(user.id) if user else fold(typed)
     wait = Throttle.spend(PURPOSE, subject)
     if wait:
+        sign_ins_tried("throttled").inc()
         return _page(429, THROTTLED, wait)
     if not _may_enter(user, password) or user is None:
+        sign_ins_tried("refused").inc()
         return _page(422, WRONG)
     Throttle.forgive(PURPOSE, subject)
     sign_in(user)
+    sign_ins_tried("accepted").inc()
     return see_other(safe_next(request.values.get("next"), start_page()))
 
 

@@ -1,16 +1,21 @@
 """`serve`: the production server."""
 
+import logging
 import os
 
 import click
 
+from portal import logs
 from portal import serve as serving
 from portal.cli.command import Failure, command, current_settings, note, print_json
 from portal.cli.data import upgrade_database
 from portal.cli.demo import make_demo, ready_block
 from portal.database import database, pending_migrations
+from portal.metrics import NoFolder, shared_between_workers
 from portal.oauth import current_server
 from portal.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 @command("serve")
@@ -23,7 +28,8 @@ def serve(
     host: str, port: int | None, workers: int, threads: int, with_demo: bool, as_json: bool
 ) -> None:
     """Serve until SIGTERM or Ctrl+C; requests that are under way are finished."""
-    port = port or current_settings().port
+    settings = current_settings()
+    port = port or settings.port
     try:
         address = serving.resolve(host, port)
     except serving.CannotListen as error:
@@ -46,7 +52,16 @@ def serve(
             print_json({"address": issuer, **(shown._asdict() if with_demo else {})})
         elif with_demo:
             click.echo(ready_block(issuer, shown))
+        elif settings.log == "json":
+            log.info("ready at %s, listening on %s:%s", issuer, host, port)
         else:
             note(f"Portal is ready at {issuer} (listening on {host}:{port}).")
 
-    serving.run(address, port, workers, threads, ready)
+    try:
+        with shared_between_workers(settings):
+            serving.run(address, port, workers, threads, logs.dictconfig(settings), ready)
+    except NoFolder:
+        raise Failure(
+            "PORTAL_METRICS_TOKEN needs a folder for temporary files: set TMPDIR to one that the"
+            " server may write to."
+        ) from None

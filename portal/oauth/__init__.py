@@ -25,6 +25,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         backchannel,
         consent,
         device,
+        door,
         keys,
         logout,
         metadata,
@@ -36,3 +37,4 @@ def init_app(app: Flask, settings: Settings) -> None:
     app.extensions["portal.oauth"] = make_server(settings)
     backchannel.init_app(app)
     app.register_blueprint(blueprint)
+    door.init_app(app)

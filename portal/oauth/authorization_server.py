@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response
 
 from portal.credentials import derive_key
 from portal.htmx import render
+from portal.metrics import refusals_counted, tokens_issued
 from portal.models import Refusal
 from portal.models.client import Client, ClientCache, StaleClient
 from portal.oauth import refusals
@@ -93,7 +94,9 @@ class PortalServer(AuthorizationServer):
         try:
             grant = self.get_token_grant(request)
             grant.validate_token_request()
-            return self.handle_response(*grant.create_token_response())
+            response = self.handle_response(*grant.create_token_response())
+            tokens_issued(grant.GRANT_TYPE.rpartition(":")[2]).inc()
+            return response
         except OAuth2Error as error:
             return self.handle_error_response(request, error)
 
@@ -235,6 +238,7 @@ class PortalServer(AuthorizationServer):
         """Note a refusal for the operator; returns the reference that a person may quote."""
         if not isinstance(error, Refused) or not error.reason.noted:
             return None
+        refusals_counted(error.reason.code).inc()
         return Refusal.note(error.application_id, error.reason.code, error.detail)
 
     def send_signal(self, name: str, *args: object, **kwargs: object) -> None:

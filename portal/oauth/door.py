@@ -14,17 +14,16 @@ from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.wrappers import Response
 
 from portal.oauth import current_server
-from portal.oauth.authorization_server import TOKEN, PortalServer
+from portal.oauth.authorization_server import PortalServer
 from portal.oauth.metadata import OPEN_TO_SCRIPTS
 from portal.oauth.request_filter import MachineCall
-from portal.security import MAX_BODY_BYTES, plain_headers
+from portal.observer import ENDPOINT
+from portal.security import MACHINE_ENDPOINTS, MAX_BODY_BYTES, plain_headers
 
 Environ = dict[str, Any]
 WSGI = Callable[[Environ, Callable], Iterable[bytes]]
 
-ENDPOINTS = {
-    f"/oauth/{name}": name for name in (TOKEN, "introspect", "revoke", "device_authorization")
-}
+NAMES = {path: path.removeprefix("/oauth/") for path in MACHINE_ENDPOINTS}
 STATUS_LINES = {code: f"{code} {name.upper()}" for code, name in HTTP_STATUS_CODES.items()}
 
 
@@ -32,6 +31,11 @@ def answer_machine(endpoint: str) -> Response:
     """Flask's door: the answer to the current request."""
     call = MachineCall.of(request.environ, request.get_data())
     return current_server().answer(endpoint, call).as_response()
+
+
+def init_app(app: Flask) -> None:
+    """Open the short door."""
+    app.wsgi_app = ShortDoor(app, app.wsgi_app)  # type: ignore[method-assign]
 
 
 class ShortDoor:
@@ -42,18 +46,18 @@ class ShortDoor:
         everywhere = plain_headers(app)
         for_scripts = [*everywhere, ("Access-Control-Allow-Origin", "*")]
         self._headers = {
-            path: for_scripts if path.startswith(OPEN_TO_SCRIPTS) else everywhere
-            for path in ENDPOINTS
+            path: for_scripts if path.startswith(OPEN_TO_SCRIPTS) else everywhere for path in NAMES
         }
 
     def __call__(self, environ: Environ, start_response: Callable) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
-        if path not in ENDPOINTS or not _is_plain(environ):
+        if path not in NAMES or not _is_plain(environ):
             return self._inner(environ, start_response)
         server: PortalServer = self._app.extensions["portal.oauth"]
+        environ[ENDPOINT] = f"oauth.{NAMES[path]}"
         body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
         try:
-            answer = server.answer(ENDPOINTS[path], MachineCall.of(environ, body))
+            answer = server.answer(NAMES[path], MachineCall.of(environ, body))
         except Exception as error:
             return self._failure(error, environ)(environ, start_response)
         content = answer.body.encode()

@@ -10,8 +10,10 @@ from portal import create_app, fetch
 from portal.database import database
 from portal.models import Application, Consent, OneTimeLink, Scope, Session, TokenFamily, User
 from portal.oauth.grants import refresh_token
-from tests.factories import PASSWORD, make_application, make_scope, post
+from tests.factories import PASSWORD, csrf_token, make_application, make_scope, post, sign_in
 from tests.flows import RelyingApp, query
+from tests.hostile.conftest import ALL_GRANTS
+from tests.hostile.test_at_rest import walk_every_flow
 
 
 def claims_of(token: str) -> dict:
@@ -262,3 +264,36 @@ def test_sessions_only_the_proxies_in_front_are_believed(settings, bob, hops, ad
     who = {"username": "bob", "password": PASSWORD}
     assert post(browser, "/login", who, headers=forwarded).status_code == 303
     assert Session.get().address == address
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_logs_nothing_that_was_issued_is_in_them_at_any_level(
+    settings, configured, capsys, alice, bob, charlie, monkeypatch, form
+):
+    """Everything is switched on, and every flow is walked, right and wrong."""
+    loud = {"log": form, "log_level": "debug", "access_log": 1, "metrics_token": "m" * 40}
+    database.close()
+    app = create_app(replace(settings, **loud))
+    configured(**loud)
+    rp = an_app(app, alice, "Wiki", "https://app.example.org/callback", grants=ALL_GRANTS)
+    secrets = walk_every_flow(app, rp, lambda user: sign_in(app.test_client(), user), alice, bob)
+    browser = sign_in(app.test_client(), charlie)
+    secrets["changed password"] = "another new password 2"
+    for current in ("not the current password", PASSWORD):
+        fields = {"current_password": current, "new_password": secrets["changed password"]}
+        post(browser, "/account/password", fields)
+    secrets["wrong current password"] = "not the current password"
+    secrets["csrf token"] = csrf_token(browser, "/account/password")
+    secrets["cookie"] = browser.get_cookie("portal_session").value
+    rp.http.get("/oauth/userinfo", headers=bearer(secrets["access token"]))
+    rp.http.get("/metrics", headers=bearer(loud["metrics_token"]))
+    secrets["metrics token"], secrets["secret key"] = loud["metrics_token"], settings.secret_key
+    monkeypatch.setattr(OneTimeLink, "find", lambda secret: 1 / 0)
+    secrets["dead link"] = "a-secret-of-somebody"
+    assert browser.get(f"/reset/{secrets['dead link']}").status_code == 500
+    everything = "".join(capsys.readouterr())
+    assert "/oauth/token" in everything
+    assert "ZeroDivisionError" in everything
+    for what, value in secrets.items():
+        for part in {value, value.partition(".")[2] or value}:
+            assert part not in everything, f"the {what} is in the log"
