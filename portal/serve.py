@@ -20,6 +20,7 @@ from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LOGGING_CONFIG, LogLevels
 
+from portal import sweep
 from portal.security import MAX_BODY_BYTES
 
 ROOT = Path(__file__).parent.parent
@@ -105,6 +106,7 @@ def patient_app() -> Callable[[Environ, Callable], Iterable[bytes]]:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     app = import_module("wsgi").app
+    sweep.start(app)
     turns = threading.BoundedSemaphore(int(os.environ[TURNS]))
 
     def call(environ: Environ, start_response: Callable) -> Iterable[bytes]:

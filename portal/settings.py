@@ -17,6 +17,7 @@ MAY_BE_ZERO = {
     "PORTAL_PROXY_HOPS",
     "PORTAL_REFRESH_RETRY_SECONDS",
     "PORTAL_PRIVATE_LOGOUT_URIS",
+    "PORTAL_SWEEP_SECONDS",
 }
 SENDER = re.compile(r"[!-?A-~]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 DAY = 24 * 60 * 60
@@ -62,6 +63,9 @@ class Settings:
         "PORTAL_PRIVATE_LOGOUT_URIS",
         0,
         "1: applications on private addresses may be told that a person signed out",
+    )
+    sweep_seconds: int = _setting(
+        "PORTAL_SWEEP_SECONDS", 60, "how often serve deletes what has expired; 0: never"
     )
     smtp_url: str = _setting(
         "PORTAL_SMTP_URL",

@@ -23,10 +23,9 @@ LAYERS = (
         "security",
         "cleanup",
         "health",
-        "serve",
     },
     {"oauth"},
-    {"admin", "account", "cli"},
+    {"admin", "account", "cli", "serve", "sweep"},
     {"create_app"},
 )
 #: Neither may know the other, though they share a layer.
