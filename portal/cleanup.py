@@ -29,8 +29,8 @@ from portal.models.throttle import FORGET_SECONDS
 CHUNK = 500
 #: Between two chunks, at least; and so many times as long as the chunk took, so that a busy
 #: database is asked less.
-PAUSE_SECONDS = 0.005
-PAUSE_RATIO = 4
+PAUSE_SECONDS = 0.02
+PAUSE_RATIO = 9
 DAY = 24 * 60 * 60
 #: So long a code is known after its end: a second use, or a late poll, is told from a guess.
 CODE_MEMORY_SECONDS = DAY

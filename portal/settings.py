@@ -108,7 +108,7 @@ class Settings:
         made = Settings(
             **{
                 **{f.name: getattr(self, f.name) for f in fields(self)},
-                "issuer": _checked_issuer(self.issuer or f"http://localhost:{self.port}"),
+                "issuer": checked_issuer(self.issuer or f"http://localhost:{self.port}"),
                 "database_url": self.database_url or f"sqlite:///{self.instance / 'portal.db'}",
                 "secret_key": self.secret_key or _kept_secret_key(self.instance),
             }
@@ -162,7 +162,8 @@ def _parse(env: str, text: str, kind: object) -> object:
     return int(text)
 
 
-def _checked_issuer(issuer: str) -> str:
+def checked_issuer(issuer: str) -> str:
+    """The address, when it may be a portal's; SettingError if not."""
     try:
         parts = urlsplit(issuer)
         host = parts.hostname

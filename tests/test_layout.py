@@ -23,6 +23,7 @@ LAYERS = (
         "security",
         "cleanup",
         "health",
+        "diagnosis",
     },
     {"oauth"},
     {"admin", "account", "cli", "serve", "sweep"},
