@@ -107,7 +107,7 @@ def _get(base: str, path: str, headers: dict[str, str] | None = None) -> Reply:
 def _certificate(error: ssl.SSLCertVerificationError) -> str:
     """What is wrong with the certificate; the numbers are OpenSSL's X509_V_ERR_…"""
     said = error.verify_message.rstrip(".")
-    if error.verify_code == 62:
+    if error.verify_code in (62, 64):  # host name, IP address
         return f"the certificate is for another name ({said}): get one for this name"
     if error.verify_code == 10:
         return "the certificate has expired: renew it"
