@@ -136,6 +136,8 @@ def filesystem_of(path: Path, mounts: Path = Path("/proc/mounts")) -> str | None
 
 def _disk(settings: Settings) -> Finding:
     folder = (_sqlite_path(settings) or settings.instance / "x").absolute().parent
+    while not folder.exists():  # nothing is kept in instance/ when all secrets are elsewhere
+        folder = folder.parent
     free = shutil.disk_usage(folder).free
     text = f"{free / GIB:.1f} GiB free in {folder}"
     if free < LEAST_FREE_BYTES:
