@@ -223,3 +223,9 @@ def test_zero_seconds_switch_the_sweep_off(environ, app, settings, start):  # no
     server.ready()
     time.sleep(0.5)
     assert Lease.of(sweep.LEASE) is None
+
+
+def test_no_other_server_sweeps(app, client):
+    assert client.get("/healthz").status_code == 200
+    assert "sweep" not in {thread.name for thread in threading.enumerate()}
+    assert Lease.of(sweep.LEASE) is None
