@@ -21,6 +21,7 @@ from portal import (
     text,
 )
 from portal.database import open_database
+from portal.diagnosis import Diagnosis
 from portal.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -52,8 +53,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.context_processor(
         lambda: {"htmx_script": app.extensions["portal.htmx"], "current_user": current_user}
     )
+    app.wsgi_app = Diagnosis(app.wsgi_app, settings)  # type: ignore[method-assign]
     if settings.proxy_hops:
-        hops = settings.proxy_hops
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+        # Each proxy adds an address; scheme and host they hand on, so that there is one of each.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxy_hops, x_proto=1, x_host=1)  # type: ignore[method-assign]
     observer.init_app(app, settings)
     return app

@@ -1,13 +1,17 @@
 """Delete what has expired, in short transactions, so that nobody has to wait."""
 
+import time
+from collections.abc import Callable
 from typing import Any
 
-from peewee import Expression
+from peewee import Case
 
 from portal.clock import now
 from portal.credentials import ID_BITS
+from portal.database import database
 from portal.models import (
     AccessToken,
+    ApplicationSecret,
     AuthorizationCode,
     DeviceCode,
     LogoutDelivery,
@@ -23,6 +27,10 @@ from portal.models.session import IDLE_SECONDS
 from portal.models.throttle import FORGET_SECONDS
 
 CHUNK = 500
+#: Between two chunks, at least; and so many times as long as the chunk took, so that a busy
+#: database is asked less.
+PAUSE_SECONDS = 0.02
+PAUSE_RATIO = 9
 DAY = 24 * 60 * 60
 #: So long a code is known after its end: a second use, or a late poll, is told from a guess.
 CODE_MEMORY_SECONDS = DAY
@@ -30,50 +38,95 @@ CODE_MEMORY_SECONDS = DAY
 FAMILY_MEMORY_SECONDS = 30 * DAY
 #: So long an administrator sees which logout an application never took.
 NOTICE_MEMORY_SECONDS = 30 * DAY
+#: So long a retired or expired client secret is told from a wrong one.
+SECRET_MEMORY_SECONDS = 365 * DAY
+
+#: Called after each chunk with the kind and how many of it are gone; False ends the work.
+GoOn = Callable[[str, int], bool]
 
 
-def delete_expired(access_token_seconds: int) -> dict[str, int]:
-    """Delete all that has expired; returns how many rows of each kind."""
+class Interrupted(Exception):
+    """`go_on` said no: what is left waits for the next time."""
+
+
+def delete_expired(
+    access_token_seconds: int, go_on: GoOn = lambda kind, gone: True, everything: bool = True
+) -> dict[str, int]:
+    """Delete all that has expired; returns how many rows of each kind.
+
+    Without `everything` only tokens and codes, whose ids tell their age: no other row is looked
+    at. Raises Interrupted when `go_on` returns False.
+    """
+    kinds: dict[str, tuple[Any, Any, Any]] = {**_aged(access_token_seconds)}
+    if everything:
+        kinds |= _unaged(access_token_seconds)
+    return {kind: _delete(kind, *which, go_on) for kind, which in kinds.items()}
+
+
+def _aged(access_token_seconds: int) -> dict[str, tuple[type[Record], Any, int]]:
+    """Kind by kind: the table, what has expired, and the age of its ids in seconds."""
     moment = now()
-    # A family's end is what kills its access tokens: it stays until the last one has expired.
-    family_end = moment - max(FAMILY_MEMORY_SECONDS, access_token_seconds)
     code_end = moment - CODE_MEMORY_SECONDS
     return {
-        "access_tokens": _delete_by_age(AccessToken, moment - access_token_seconds, moment),
-        "authorization_codes": _delete_by_age(AuthorizationCode, code_end, code_end),
-        "device_codes": _delete_by_age(DeviceCode, code_end, code_end),
-        "token_families": _delete(
-            TokenFamily,
-            (TokenFamily.expires_at <= family_end) | (TokenFamily.ended_at <= family_end),
+        "access_tokens": (
+            AccessToken,
+            AccessToken.expires_at <= moment,
+            moment - access_token_seconds,
         ),
-        "sessions": _delete(
-            Session,
-            (Session.expires_at <= moment) | (Session.last_seen_at <= moment - IDLE_SECONDS),
+        "authorization_codes": (
+            AuthorizationCode,
+            AuthorizationCode.expires_at <= code_end,
+            code_end,
         ),
-        "throttles": _delete(Throttle, Throttle.last_at <= moment - FORGET_SECONDS),
-        "one_time_links": _delete(OneTimeLink, OneTimeLink.expires_at <= moment),
-        "signing_keys": _delete(SigningKey, SigningKey.ends_at <= moment),
-        "logout_notices": _delete(
-            LogoutDelivery,
-            (LogoutDelivery.tries > len(PAUSES))
-            & (LogoutDelivery.created_at <= moment - NOTICE_MEMORY_SECONDS),
-        ),
+        "device_codes": (DeviceCode, DeviceCode.expires_at <= code_end, code_end),
     }
 
 
-def _delete_by_age(table: type[Record], made_before: int, expired_before: int) -> int:
-    """Delete by a range of ids, which sort by time, so that no other index is needed."""
-    newest = (made_before * 1000) << ID_BITS
-    return _delete(table, (table.id < newest) & (table.expires_at <= expired_before))  # type: ignore[attr-defined]
+def _unaged(access_token_seconds: int) -> dict[str, tuple[type[Record], Any, None]]:
+    """The same for tables whose rows must all be looked at."""
+    moment = now()
+    # A family's end is what kills its access tokens: it stays until the last one has expired.
+    family_end = moment - max(FAMILY_MEMORY_SECONDS, access_token_seconds)
+    secret_end = moment - SECRET_MEMORY_SECONDS
+    family = (TokenFamily.expires_at <= family_end) | (TokenFamily.ended_at <= family_end)
+    session = (Session.expires_at <= moment) | (Session.last_seen_at <= moment - IDLE_SECONDS)
+    notice = (LogoutDelivery.tries > len(PAUSES)) & (
+        LogoutDelivery.created_at <= moment - NOTICE_MEMORY_SECONDS
+    )
+    secret = (ApplicationSecret.retired_at <= secret_end) | (
+        ApplicationSecret.expires_at <= secret_end
+    )
+    return {
+        "token_families": (TokenFamily, family, None),
+        "sessions": (Session, session, None),
+        "throttles": (Throttle, Throttle.last_at <= moment - FORGET_SECONDS, None),
+        "one_time_links": (OneTimeLink, OneTimeLink.expires_at <= moment, None),
+        "signing_keys": (SigningKey, SigningKey.ends_at <= moment, None),
+        "logout_notices": (LogoutDelivery, notice, None),
+        "client_secrets": (ApplicationSecret, secret, None),
+    }
 
 
-def _delete(table: type[Record], which: Expression) -> int:
-    """Delete the rows that match, `CHUNK` at a time; each chunk is its own transaction."""
+def _delete(
+    kind: str, table: type[Record], expired: Any, made_before: int | None, go_on: GoOn
+) -> int:
+    """Walk through the table by its key, a chunk at a time, and delete what has expired.
+
+    Looking takes no lock; a chunk that holds something to delete is one short transaction.
+    """
     key: Any = table._meta.primary_key
+    # Ids sort by time, so that a range of them needs no other index.
+    ahead = [] if made_before is None else [key < (made_before * 1000) << ID_BITS]
     deleted = 0
     while True:
-        chunk = table.select(key).where(which).order_by(key).limit(CHUNK)
-        count = table.delete().where(key.in_(chunk)).execute()
-        deleted += count
-        if count < CHUNK:
+        began = time.monotonic()
+        chunk = table.select(key, Case(None, [(expired, 1)], 0)).order_by(key).limit(CHUNK)
+        rows = database.execute(chunk.where(*ahead) if ahead else chunk).fetchall()
+        if any(hit for _, hit in rows):
+            deleted += table.delete().where(key <= rows[-1][0], expired, *ahead).execute()
+        if len(rows) < CHUNK:
             return deleted
+        if not go_on(kind, deleted):
+            raise Interrupted
+        time.sleep(max(PAUSE_SECONDS, PAUSE_RATIO * (time.monotonic() - began)))
+        ahead = [*ahead[: made_before is not None], key > rows[-1][0]]

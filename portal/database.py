@@ -1,8 +1,9 @@
 """The database: one connection a thread, kept open; transactions that lock before they read."""
 
 import fcntl
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,6 +34,9 @@ def open_database(url: str) -> Database:
     if url.startswith("sqlite:"):
         path = url.removeprefix("sqlite:///")
         Path(path).parent.mkdir(parents=True, exist_ok=True)
+        # Nobody else on the machine may read it; what SQLite puts beside it gets the same mode.
+        with suppress(OSError):  # it is there, or cannot be made: SQLite says why
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         made = SqliteDatabase(
             path,
             pragmas=SQLITE_PRAGMAS,

@@ -47,6 +47,15 @@ def send(settings: Settings, recipient: str, letter: Letter) -> None:
         ) from None
 
 
+def trouble(settings: Settings) -> str | None:
+    """Why the mail server cannot be used; None when it takes our sign-in."""
+    try:
+        with _connected(settings.smtp_url):
+            return None
+    except (smtplib.SMTPException, OSError, ValueError) as error:
+        return f"{_host(settings.smtp_url)}: {_reason(error)}"
+
+
 def _message(sender: str, recipient: str, letter: Letter) -> EmailMessage:
     name, address = parseaddr(sender)
     message = EmailMessage()

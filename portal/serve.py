@@ -19,6 +19,7 @@ from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
+from portal import sweep
 from portal.database import on_sqlite
 from portal.security import MACHINE_ENDPOINTS, MAX_BODY_BYTES
 
@@ -115,6 +116,7 @@ def patient_app() -> Callable[[Environ, Callable], Iterable[bytes]]:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     app = import_module("wsgi").app
+    sweep.start(app)
     pages = threading.BoundedSemaphore(int(os.environ[TURNS]))
     # What machines ask takes less time than two threads would lose to each other, and SQLite
     # writes one after the other anyhow.

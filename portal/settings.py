@@ -18,6 +18,7 @@ MAY_BE_ZERO = {
     "PORTAL_REFRESH_RETRY_SECONDS",
     "PORTAL_PRIVATE_LOGOUT_URIS",
     "PORTAL_ACCESS_LOG",
+    "PORTAL_SWEEP_SECONDS",
 }
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SENDER = re.compile(r"[!-?A-~]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
@@ -64,6 +65,9 @@ class Settings:
         "PORTAL_PRIVATE_LOGOUT_URIS",
         0,
         "1: applications on private addresses may be told that a person signed out",
+    )
+    sweep_seconds: int = _setting(
+        "PORTAL_SWEEP_SECONDS", 60, "how often serve deletes what has expired; 0: never"
     )
     smtp_url: str = _setting(
         "PORTAL_SMTP_URL",
@@ -114,7 +118,7 @@ class Settings:
         made = Settings(
             **{
                 **{f.name: getattr(self, f.name) for f in fields(self)},
-                "issuer": _checked_issuer(self.issuer or f"http://localhost:{self.port}"),
+                "issuer": checked_issuer(self.issuer or f"http://localhost:{self.port}"),
                 "database_url": self.database_url or f"sqlite:///{self.instance / 'portal.db'}",
                 "secret_key": self.secret_key or _kept_secret_key(self.instance),
             }
@@ -169,7 +173,8 @@ def _parse(env: str, text: str, kind: object) -> object:
     return int(text)
 
 
-def _checked_issuer(issuer: str) -> str:
+def checked_issuer(issuer: str) -> str:
+    """The address, when it may be a portal's; SettingError if not."""
     try:
         parts = urlsplit(issuer)
         host = parts.hostname

@@ -173,7 +173,7 @@ def running_mail_server(**how) -> Iterator[MailServer]:
             thread.join()
 
 
-def make_certificate(folder: Path, host: str = "localhost") -> tuple[Path, Path]:
+def make_certificate(folder: Path, host: str = "localhost", days: int = 1) -> tuple[Path, Path]:
     """A certificate for a host of this machine, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
@@ -185,8 +185,8 @@ def make_certificate(folder: Path, host: str = "localhost") -> tuple[Path, Path]
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(moment - timedelta(days=1))
-        .not_valid_after(moment + timedelta(days=1))
+        .not_valid_before(moment - timedelta(days=2))
+        .not_valid_after(moment + timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

@@ -24,10 +24,10 @@ LAYERS = (
         "security",
         "cleanup",
         "health",
-        "serve",
+        "diagnosis",
     },
     {"oauth"},
-    {"admin", "account", "cli"},
+    {"admin", "account", "cli", "serve", "sweep"},
     {"create_app"},
 )
 #: Neither may know the other, though they share a layer.

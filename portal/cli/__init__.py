@@ -2,13 +2,14 @@
 
 from flask import Flask
 
-from portal.cli import data, demo, devices, keys, scopes, server, users
+from portal.cli import data, demo, devices, doctor, keys, scopes, server, users
 
 COMMANDS = (
     server.serve,
     data.db,
     data.assets,
     data.cleanup,
+    doctor.doctor,
     users.user,
     users.setup_link,
     devices.application,

@@ -4,29 +4,33 @@ import base64
 import hashlib
 import os
 import tempfile
+import time
 import urllib.request
 from pathlib import Path
 
 import click
+from flask import current_app
 
-from portal import cleanup as cleaning
-from portal import htmx
+from portal import htmx, sweep
+from portal.cleanup import Interrupted
 from portal.cli.command import (
     BadInput,
     Failure,
     Group,
     command,
     current_settings,
+    note,
     print_json,
 )
 from portal.database import migrate
-from portal.models import Scope
+from portal.models import Lease, Scope
 from portal.oauth import current_server
-from portal.oauth.backchannel import deliver_due
 from portal.text import plural
 
 FETCH_SECONDS = 30
 MOST_BYTES = 1024 * 1024
+#: How often a long `cleanup` says how far it is.
+PROGRESS_SECONDS = 2
 
 db = Group("db", help="The database's schema.")
 assets = Group("assets", help="Files that pages load.")
@@ -74,15 +78,40 @@ def fetch(source: str | None, as_json: bool) -> None:
 
 @command("cleanup")
 def cleanup(as_json: bool) -> None:
-    """Delete what has expired; tell applications again who signed out."""
-    sent = deliver_due(current_server())
-    counts = cleaning.delete_expired(current_settings().access_token_seconds)
+    """Delete what has expired; tell applications again who signed out.
+
+    Safe to interrupt and to run again; a server that runs does the same by itself.
+    """
+    shown = time.monotonic()
+
+    def show(kind: str, gone: int) -> None:
+        nonlocal shown
+        if gone and time.monotonic() - shown >= PROGRESS_SECONDS:
+            shown = time.monotonic()
+            note(f"{gone:,} {kind.replace('_', ' ')} deleted so far")
+
+    try:
+        done = sweep.once(current_app, show=show)
+    except Interrupted:
+        done = None
+    if done is None:
+        holder = Lease.get_by_id(sweep.LEASE).holder
+        if as_json:
+            print_json({"busy": holder})
+        else:
+            click.echo(f"Another process is at it already ({holder}): nothing to do here.")
+        return
+    sent = done["logouts_sent"]
     if as_json:
-        print_json({**counts, "logouts_sent": sent})
+        print_json(done)
     else:
         if sent:
             click.echo(f"Told {plural(sent, 'application')} that somebody signed out.")
-        gone = [f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count]
+        gone = [
+            f"{count:,} {name.replace('_', ' ')}"
+            for name, count in done.items()
+            if count and name != "logouts_sent"
+        ]
         click.echo(f"Deleted {', '.join(gone)}." if gone else "Nothing had expired.")
 
 

@@ -4,6 +4,7 @@ from portal.models.application import Application, ApplicationSecret
 from portal.models.authorization_code import AuthorizationCode
 from portal.models.consent import Consent
 from portal.models.device_code import DeviceCode
+from portal.models.lease import Lease
 from portal.models.logout_delivery import LogoutDelivery
 from portal.models.one_time_link import OneTimeLink
 from portal.models.refusal import Refusal
@@ -30,6 +31,7 @@ TABLES = [
     Refusal,
     SigningKey,
     LogoutDelivery,
+    Lease,
 ]
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "AuthorizationCode",
     "Consent",
     "DeviceCode",
+    "Lease",
     "LogoutDelivery",
     "OneTimeLink",
     "Refusal",

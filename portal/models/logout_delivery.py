@@ -21,7 +21,7 @@ class LogoutDelivery(Record):
     """One logout that one application must still hear of (Back-Channel Logout §2.5).
 
     It is stored in the transaction that ends the session. Whoever stored it tries at once (see
-    `portal.oauth.backchannel`), and a later run of `cleanup` tries again.
+    `portal.oauth.backchannel`), and the sweep tries again.
     """
 
     id = IdField()

@@ -2,7 +2,7 @@
 
 Whatever ends a session (`Session.end`) stores a notice for each application in the same
 transaction. Here they are sent: before the response of the request that stored them, at the end
-of a command, and again by `cleanup` when an application did not take one.
+of a command, and again by the sweep when an application did not take one.
 """
 
 import logging
@@ -24,7 +24,7 @@ from portal.oauth.claims import session_for, subject_for
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 TOKEN_TYPE = "logout+jwt"  # noqa: S105
 TOKEN_SECONDS = 120
-#: So many at the same time; the rest waits for the next run of `cleanup`.
+#: So many at the same time; the rest waits for the sweep.
 PARALLEL = 64
 #: What resolving a name may take longer than the time limit of the exchange.
 GRACE_SECONDS = 0.5
@@ -39,7 +39,7 @@ def init_app(app: Flask) -> None:
         try:
             _deliver(current_server(), LogoutDelivery.take_fresh())
         except (DatabaseError, InterfaceError, WrongSecretKey) as error:
-            # They are stored: cleanup tries again.
+            # They are stored: the sweep tries again.
             log.error("logout notices were not sent: %s", error.__class__.__name__)
 
     @app.after_request
