@@ -81,6 +81,8 @@ def run(address: str, port: int, workers: int, threads: int, on_ready: Callable[
         blocking_threads=max(RECEIVERS, threads),
         blocking_threads_idle_timeout=THREAD_IDLE_SECONDS,
         workers_kill_timeout=GRACE_SECONDS,
+        # Otherwise one worker's death would be everybody's.
+        respawn_failed_workers=True,
         websockets=False,
         working_dir=ROOT,
         log_access=False,
