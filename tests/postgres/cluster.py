@@ -35,9 +35,16 @@ class Cluster:
 
     def start(self) -> None:
         self._run("initdb", "-D", self._data, "-A", "trust", "-U", ACCOUNT, "-E", "UTF8", "-N")
+        self.resume()
+
+    def resume(self) -> None:
         options = " ".join((*OPTIONS, f"-p {self.port}"))
         log = self._directory / "log"
         self._run("pg_ctl", "-D", self._data, "-l", log, "-w", "-t", "60", "-o", options, "start")
+
+    def halt(self) -> None:
+        """End it in order, cutting off who is connected; `resume` brings it back."""
+        self._run("pg_ctl", "-D", self._data, "-m", "fast", "-w", "stop")
 
     def stop(self) -> None:
         self._run("pg_ctl", "-D", self._data, "-m", "immediate", "-w", "stop")
