@@ -32,6 +32,8 @@ THREAD_IDLE_SECONDS = 600
 #: How long requests may take to finish after SIGTERM; the whole exit stays under ten seconds.
 GRACE_SECONDS = 7
 READY_SECONDS = 60
+#: So much of a body that is too long is read and thrown away before the answer.
+DISCARDED_BYTES = 32 * 1024 * 1024
 #: How the number of turns reaches the workers.
 TURNS = "SERVE_TURNS"
 
@@ -111,12 +113,26 @@ def patient_app() -> Callable[[Environ, Callable], Iterable[bytes]]:
 
     def call(environ: Environ, start_response: Callable) -> Iterable[bytes]:
         if environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING"):
-            # One byte more than is allowed, so that the app still sees that it is too much.
-            environ["wsgi.input"] = BytesIO(environ["wsgi.input"].read(MAX_BODY_BYTES + 1))
+            _receive(environ)
         with turns:
             return app(environ, start_response)
 
     return call
+
+
+def _receive(environ: Environ) -> None:
+    """Take in the request's body; of one that is too long only enough for the app to see that."""
+    stream = environ["wsgi.input"]
+    body = stream.read(MAX_BODY_BYTES + 1)
+    if len(body) > MAX_BODY_BYTES:
+        # Most clients send everything before they read that it was too much.
+        for _ in range(DISCARDED_BYTES // MAX_BODY_BYTES):
+            if not stream.read(MAX_BODY_BYTES):
+                break
+    if environ.pop("HTTP_TRANSFER_ENCODING", None):
+        # Its end has been seen, so the app may know the length.
+        environ["CONTENT_LENGTH"] = str(len(body))
+    environ["wsgi.input"] = BytesIO(body)
 
 
 def _end_with_parent() -> None:
