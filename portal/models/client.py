@@ -6,10 +6,12 @@ version is still the database's: a stale row costs one retry, never a wrong answ
 """
 
 from collections import OrderedDict
+from contextlib import suppress
 from threading import Lock
 from typing import NamedTuple
 
 from authlib.oauth2.rfc6749 import ClientMixin
+from peewee import OperationalError
 
 from portal.clock import now
 from portal.credentials import hash_secret, matches
@@ -182,15 +184,18 @@ class Client(ClientMixin):
     def note_use(self, secret: Secret | None) -> None:
         """Note when the application, or else its secret, was last used.
 
-        At most one statement a request, and each at most once a minute.
+        At most one statement a request, and each at most once a minute. The answer goes out
+        even if it cannot be noted.
         """
         moment = now()
-        if moment - self.last_used_at >= USED_SECONDS:
-            self.last_used_at = moment
-            _TOUCH.run(now=moment, id=self.id)
-        elif secret and moment - self.secret_seen_at.get(secret.id, 0) >= USED_SECONDS:
-            self.secret_seen_at[secret.id] = moment
-            _TOUCH_SECRET.run(now=moment, id=secret.id)
+        with suppress(OperationalError):
+            # Also after the clock was set back, when it was used in the future.
+            if abs(moment - self.last_used_at) >= USED_SECONDS:
+                self.last_used_at = moment
+                _TOUCH.run(now=moment, id=self.id)
+            elif secret and abs(moment - self.secret_seen_at.get(secret.id, 0)) >= USED_SECONDS:
+                self.secret_seen_at[secret.id] = moment
+                _TOUCH_SECRET.run(now=moment, id=secret.id)
 
 
 class ClientCache:

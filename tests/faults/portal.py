@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,6 +17,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+
+from flask.testing import FlaskClient
 
 from tests.conftest import SECRET_KEY
 from tests.flows import RelyingApp, query
@@ -117,6 +120,13 @@ class Portal:
         form = {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})}
         return self.request("POST", path, urlencode(data, doseq=True), form)
 
+    def post_form(self, path: str, data: dict) -> Answer:
+        """What a browser without a session posts from a page of ours."""
+        page = self.get(path)
+        token = re.search(rb'name="csrf_token"[^>]*value="([^"]+)"', page.body)[1].decode()
+        cookie = page.headers["Set-Cookie"].split(";")[0]
+        return self.post(path, {"csrf_token": token, **data}, {"Cookie": cookie})
+
     def serving(self, rp: RelyingApp) -> RelyingApp:
         """The same application, as it calls this server."""
         return RelyingApp(self, rp.application, rp.secret)
@@ -175,9 +185,14 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def get_code(rp: RelyingApp, browser: Any) -> str:
+def get_code(rp: RelyingApp, browser: FlaskClient) -> str:
     """An authorisation code, as a person's browser brings it."""
     response = rp.authorize(browser)
     if response.status_code == 200:
         response = rp.decide(browser, response)
     return query(response)["code"]
+
+
+def cookie_of(browser: FlaskClient) -> dict[str, str]:
+    """The session of a signed-in browser, as a header."""
+    return {"Cookie": f"portal_session={browser.get_cookie('portal_session').value}"}

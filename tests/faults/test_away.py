@@ -5,11 +5,12 @@ import time
 import pytest
 
 from portal.database import database
-from tests.faults.portal import Load
+from tests.faults.portal import Load, cookie_of
 from tests.races.crowd import together
 
 #: No request may hang longer than this while the database is away.
 PATIENCE_SECONDS = 6
+PAGES = ("/account/connections", "/nowhere", "/oauth/authorize")
 
 
 pytestmark = [
@@ -34,6 +35,7 @@ def test_postgresql_restarts_under_load(rp, portal, postgres, browser_of, bob):
             time.sleep(0.3)
             token = real.refresh(refresh_token)
             page = portal.get("/login", headers={"Accept": "text/html"})
+            mine = [portal.get(path, headers=cookie_of(browser)) for path in PAGES]
             ready, alive = portal.get("/readyz"), portal.get("/healthz")
         finally:
             postgres.resume()
@@ -43,6 +45,8 @@ def test_postgresql_restarts_under_load(rp, portal, postgres, browser_of, bob):
     assert token.get_json()["error"] == "temporarily_unavailable"
     assert token.headers["Retry-After"]
     assert page.status_code == ready.status_code == 503
+    assert {answer.status_code for answer in mine} == {503}
+    assert all("cannot reach its database" in it.get_data(as_text=True) for it in mine)
     assert alive.status_code == 200
     assert "cannot reach its database" in page.get_data(as_text=True)
     assert page.headers["Retry-After"]
