@@ -1,5 +1,6 @@
 """The disk is full: a clear answer, nothing lost, and it goes on when there is room."""
 
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -12,7 +13,7 @@ from portal.clock import now
 from portal.models import Session
 from tests.engines import SQLITE, on_both_engines
 from tests.factories import make_application
-from tests.faults.portal import Answer, cookie_of
+from tests.faults.portal import Answer, Portal, cookie_of
 from tests.flows import RelyingApp
 
 DISK = "32m"
@@ -58,9 +59,14 @@ def disk() -> Iterator[SmallDisk]:
 
 
 @pytest.fixture
-def database_url(request, disk, prepared) -> Iterator[str]:
-    """A database on the small disk."""
-    if getattr(request, "param", SQLITE) == SQLITE:
+def database_url(request, prepared, tmp_path) -> Iterator[str]:
+    """A database on the small disk, when the test asks for one."""
+    if "disk" not in request.fixturenames:
+        shutil.copy(prepared.path, tmp_path / "portal.db")
+        yield f"sqlite:///{tmp_path}/portal.db"
+        return
+    disk = request.getfixturevalue("disk")
+    if request.param == SQLITE:
         shutil.copy(prepared.path, disk.path / "portal.db")
         yield f"sqlite:///{disk.path}/portal.db"
         return
@@ -109,3 +115,21 @@ def test_a_full_disk_is_a_503_and_it_goes_on_by_itself(rp, portal, browser_of, a
     assert all(rp.is_active(token) for token in tokens)
     shown = portal.log.read_text()
     assert not any(secret in shown for secret in [refresh_token, rp.secret, *tokens[-3:]])
+
+
+def test_a_file_that_cannot_grow_is_a_503_and_it_goes_on_by_itself(rp, portal):
+    real = portal.serving(rp)
+    portal.start()
+    limit(portal, 64 * 1024)
+    tokens, answer = fill_up(real)
+    assert answer.status_code == 503
+    assert answer.get_json()["error"] == "temporarily_unavailable"
+    limit(portal, resource.RLIM_INFINITY)
+    assert [real.token("client_credentials").status_code for _ in range(20)] == [200] * 20
+    assert all(rp.is_active(token) for token in tokens)
+
+
+def limit(portal: Portal, file_bytes: int) -> None:
+    """How long a file of the running server may become."""
+    for pid in portal.workers():
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_bytes, resource.RLIM_INFINITY))
