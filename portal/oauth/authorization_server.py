@@ -9,6 +9,7 @@ from authlib.consts import default_json_headers
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import AuthorizationServer, UnsupportedGrantTypeError
 from flask import Request
+from peewee import IntegrityError
 from werkzeug.wrappers import Response
 
 from portal.credentials import derive_key
@@ -27,7 +28,7 @@ from portal.security import no_store
 from portal.settings import Settings
 
 RESPONSE_MODES = ("query", "form_post")
-#: How often a request is repeated when its application changes under it.
+#: How often a request is tried when its application changes under it, or its id is taken.
 STALE_TRIES = 3
 
 
@@ -54,11 +55,16 @@ class PortalServer(AuthorizationServer):
             asked = read_machine_request(request, self.settings.issuer)
         except Refused as error:
             return self.handle_error_response(None, error)
-        for _ in range(STALE_TRIES):
+        for turn in range(1, STALE_TRIES + 1):
             try:
                 response = respond(asked)
             except StaleClient as stale:
                 self.clients.forget(str(stale))
+                continue
+            except IntegrityError:
+                # Two processes made the same id in one moment; what was begun is undone.
+                if turn == STALE_TRIES:
+                    raise
                 continue
             if response.status_code == 200 and asked.client is not None:
                 asked.client.note_use(asked.client.live_secret(asked.credentials.secret or ""))

@@ -58,6 +58,20 @@ def test_two_processes_that_go_on_from_the_same_moment_hardly_meet(clock, back):
 
 
 @on_both_engines
+def test_an_id_that_another_process_took_is_replaced(rp, clock, monkeypatch, browser_of, bob):
+    code = get_code(rp, browser_of(bob))
+    taken = credentials.parse_token(rp.token("client_credentials").get_json()["access_token"])
+    # As if this process had not made it, and chance gave the same id once more.
+    monkeypatch.setattr(credentials.secrets, "randbits", lambda bits: 0)
+    for act in (lambda: rp.token("client_credentials"), lambda: rp.redeem(code)):
+        credentials._ids._last = taken.id - 1
+        answer = act()
+        assert answer.status_code == 200
+        assert rp.is_active(answer.get_json()["access_token"])
+        assert credentials._ids._last > taken.id
+
+
+@on_both_engines
 def test_tokens_made_before_and_after_expire(rp, clock, back, browser_of, bob):
     before = rp.sign_in(browser_of(bob))
     back()
