@@ -218,11 +218,18 @@ class ClientCache:
     def current(self, client_id: str) -> Client | None:
         """The client as the database has it now."""
         client = self._clients.get(client_id)
-        if client is not None:
-            row = _VERSION.row(id=client.id)
-            if row is not None and row[0] == client.version:
-                return client
+        if client is not None and self.is_current(client):
+            return client
         return self.load(client_id)
+
+    @staticmethod
+    def is_current(client: Client) -> bool:
+        """Whether the row is still as it was read.
+
+        By its version: threads that read it at the same time hold different objects.
+        """
+        row = _VERSION.row(id=client.id)
+        return row is not None and row[0] == client.version
 
     def load(self, client_id: str) -> Client | None:
         """Read the client from the database."""

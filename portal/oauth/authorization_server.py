@@ -221,7 +221,7 @@ class PortalServer(AuthorizationServer):
         if isinstance(error, Refused) and not error.reason.noted:
             return
         client_id = request.client.client_id
-        if self.clients.current(client_id) is not request.client:
+        if not self.clients.is_current(request.client):
             request.client = None
             raise StaleClient(client_id)
 

@@ -22,7 +22,7 @@ def locked(url: str) -> Iterator[None]:
         other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
     else:
-        other = psycopg.connect(url)
+        other = psycopg.connect(url.partition("?")[0])
         other.execute("LOCK TABLE access_token, token_family, authorization_code IN SHARE MODE")
     try:
         yield
