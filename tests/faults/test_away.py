@@ -5,20 +5,19 @@ import time
 import pytest
 
 from portal.database import database
+from tests.engines import POSTGRES
 from tests.faults.portal import Load, cookie_of
 from tests.races.crowd import together
 
 #: No request may hang longer than this while the database is away.
 PATIENCE_SECONDS = 6
+on_postgresql = pytest.mark.parametrize(
+    "database_url", [pytest.param(POSTGRES, marks=pytest.mark.postgres)], indirect=True
+)
 PAGES = ("/account/connections", "/nowhere", "/oauth/authorize")
 
 
-pytestmark = [
-    pytest.mark.postgres,
-    pytest.mark.parametrize("database_url", ["postgres"], indirect=True),
-]
-
-
+@on_postgresql
 def test_postgresql_restarts_under_load(rp, portal, postgres, browser_of, bob):
     browser, real = browser_of(bob), portal.serving(rp)
     refresh_token = rp.sign_in(browser)["refresh_token"]
@@ -60,6 +59,7 @@ def test_postgresql_restarts_under_load(rp, portal, postgres, browser_of, bob):
     assert real.refresh(refresh_token).status_code == 200
 
 
+@on_postgresql
 def test_postgresql_restarts_while_nobody_calls(rp, portal, postgres):
     real = portal.serving(rp)
     portal.start()
@@ -74,3 +74,29 @@ def test_postgresql_restarts_while_nobody_calls(rp, portal, postgres):
     # A connection learns it by one request at most, and is opened anew for the next.
     assert len(failed) <= len(warm)
     assert {answer.status_code for answer in answers[-50:]} == {200}
+
+
+def test_the_folder_of_sqlite_is_moved_away_and_back(rp, portal, tmp_path):
+    folder, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    folder.mkdir()
+    database.close()
+    for path in tmp_path.glob("portal.db*"):
+        path.rename(folder / path.name)
+    portal.environ["DATABASE_URL"] = f"sqlite:///{folder}/portal.db"
+    real = portal.serving(rp)
+    portal.start()
+    with Load(4, lambda: real.token("client_credentials")) as load:
+        time.sleep(0.3)
+        folder.rename(elsewhere)
+        # New threads, which have no connection yet.
+        crowd = together(24, lambda number: real.token("client_credentials"))
+        page = portal.get("/nowhere")
+        elsewhere.rename(folder)
+    assert page.status_code == 404
+    # Whoever has the file open goes on with it, wherever it is.
+    assert not load.failed
+    answers = [*load.done, *crowd]
+    assert {answer.status_code for answer in answers} <= {200, 503}
+    assert [real.token("client_credentials").status_code for _ in range(50)] == [200] * 50
+    tokens = [a.get_json()["access_token"] for a in answers if a.status_code == 200]
+    assert all(real.is_active(token) for token in tokens)
