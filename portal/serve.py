@@ -114,6 +114,10 @@ def patient_app() -> Callable[[Environ, Callable], Iterable[bytes]]:
     def call(environ: Environ, start_response: Callable) -> Iterable[bytes]:
         if environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING"):
             _receive(environ)
+            if _is_cut(environ):
+                # Half a form must not be acted upon. Nobody is there to read why.
+                start_response("400 Bad Request", [("Content-Length", "0")])
+                return []
         with turns:
             return app(environ, start_response)
 
@@ -133,6 +137,12 @@ def _receive(environ: Environ) -> None:
         # Its end has been seen, so the app may know the length.
         environ["CONTENT_LENGTH"] = str(len(body))
     environ["wsgi.input"] = BytesIO(body)
+
+
+def _is_cut(environ: Environ) -> bool:
+    """Whether the client went away before it had sent all that it announced."""
+    announced = int(environ["CONTENT_LENGTH"])
+    return environ["wsgi.input"].getbuffer().nbytes < min(announced, MAX_BODY_BYTES + 1)
 
 
 def _end_with_parent() -> None:

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from portal.models import AccessToken
 from tests.faults.portal import Answer, Load
 
 METADATA = "/.well-known/openid-configuration"
@@ -78,6 +79,21 @@ def test_a_body_without_end_is_cut_off(rp, portal):
             connection.sendall(chunk * 200)
     assert portal.memory() - before < 40 * MEGABYTE
     assert portal.serving(rp).token("client_credentials").status_code == 200
+
+
+def test_half_a_body_is_not_acted_upon(rp, portal):
+    portal.start()
+    fields = {"grant_type": "client_credentials", "client_id": rp.client_id}
+    body = urlencode({**fields, "client_secret": rp.secret, "scope": "openid profile"}).encode()
+    half = body.partition(b"&scope=")[0]
+    before = AccessToken.select().count()
+    with portal.connect() as connection:
+        connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + half)
+    time.sleep(0.5)
+    assert AccessToken.select().count() == before
+    # The half would have been good.
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert portal.request("POST", "/oauth/token", half, form).status_code == 200
 
 
 def test_a_body_in_chunks_is_as_good_as_any(rp, portal):
