@@ -1,8 +1,9 @@
 """Errors as people see them: a page that says what to do, never a trace."""
 
 import logging
+import sqlite3
 
-from flask import Flask, Response, jsonify, make_response, request
+from flask import Flask, Response, current_app, g, jsonify, make_response, request
 from flask_wtf.csrf import CSRFError
 from peewee import InterfaceError, OperationalError
 from werkzeug.exceptions import BadHost, HTTPException, InternalServerError
@@ -14,6 +15,9 @@ from portal.models.signing_key import WrongSecretKey
 
 log = logging.getLogger(__name__)
 
+#: The database is away, full or locked. A statement that returns rows may meet it while they are
+#: fetched, and then peewee does not translate SQLite's own error.
+DATABASE_FAILURES = (OperationalError, InterfaceError, sqlite3.OperationalError)
 TITLES = {
     400: "The request could not be understood",
     403: "You may not open this page",
@@ -50,14 +54,17 @@ def init_app(app: Flask) -> None:
     app.url_map.merge_slashes = False
     app.register_error_handler(CSRFError, lambda error: _answer(400, STALE_FORM))
     app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(OperationalError, _database_error)
-    app.register_error_handler(InterfaceError, _database_error)
+    for failure in DATABASE_FAILURES:
+        app.register_error_handler(failure, _database_error)
     app.register_error_handler(WrongSecretKey, _no_keys)
     app.register_error_handler(Exception, _unexpected)
 
 
 def _http_error(error: HTTPException) -> Response | HTTPException:
     code = error.code or 500
+    cause = getattr(error, "original_exception", None)
+    if isinstance(cause, DATABASE_FAILURES):  # while another error was shown
+        return _database_error(cause)
     if code < 400 or error.response is not None:
         return error
     response = _answer(code)
@@ -94,6 +101,9 @@ def _answer(code: int, message: str | None = None, title: str | None = None) -> 
     title = title or TITLES.get(code, TITLES[400])
     if is_protocol_path():
         return protocol_error(code)
+    if code >= 500:
+        # The page must not ask a database that fails who is signed in.
+        g._login_user = current_app.login_manager.anonymous_user()  # type: ignore[attr-defined]
     message = message or MESSAGES.get(code, MESSAGES[400])
     if isinstance(request.routing_exception, BadHost):
         # Without a host no address can be built, so the page cannot name its style sheet.

@@ -35,6 +35,8 @@ GRACE_SECONDS = 7
 READY_SECONDS = 60
 #: Whoever watches is answered at once, also when each turn waits for a database that hangs.
 WITHOUT_TURN = {"/healthz", "/readyz", "/metrics"}
+#: So much of a body that is too long is read and thrown away before the answer.
+DISCARDED_BYTES = 32 * 1024 * 1024
 #: How the number of turns reaches the workers.
 TURNS = "SERVE_TURNS"
 
@@ -92,6 +94,8 @@ def run(
         blocking_threads=max(RECEIVERS, threads),
         blocking_threads_idle_timeout=THREAD_IDLE_SECONDS,
         workers_kill_timeout=GRACE_SECONDS,
+        # Otherwise one worker's death would be everybody's.
+        respawn_failed_workers=True,
         websockets=False,
         working_dir=ROOT,
         log_access=False,
@@ -124,14 +128,38 @@ def patient_app() -> Callable[[Environ, Callable], Iterable[bytes]]:
 
     def call(environ: Environ, start_response: Callable) -> Iterable[bytes]:
         if environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING"):
-            # One byte more than is allowed, so that the app still sees that it is too much.
-            environ["wsgi.input"] = BytesIO(environ["wsgi.input"].read(MAX_BODY_BYTES + 1))
+            _receive(environ)
+            if _is_cut(environ):
+                # Half a form must not be acted upon. Nobody is there to read why.
+                start_response("400 Bad Request", [("Content-Length", "0")])
+                return []
         if environ["PATH_INFO"] in WITHOUT_TURN:
             return app(environ, start_response)
         with machines if environ["PATH_INFO"] in MACHINE_ENDPOINTS else pages:
             return app(environ, start_response)
 
     return call
+
+
+def _receive(environ: Environ) -> None:
+    """Take in the request's body; of one that is too long only enough for the app to see that."""
+    stream = environ["wsgi.input"]
+    body = stream.read(MAX_BODY_BYTES + 1)
+    if len(body) > MAX_BODY_BYTES:
+        # Most clients send everything before they read that it was too much.
+        for _ in range(DISCARDED_BYTES // MAX_BODY_BYTES):
+            if not stream.read(MAX_BODY_BYTES):
+                break
+    if environ.pop("HTTP_TRANSFER_ENCODING", None):
+        # Its end has been seen, so the app may know the length.
+        environ["CONTENT_LENGTH"] = str(len(body))
+    environ["wsgi.input"] = BytesIO(body)
+
+
+def _is_cut(environ: Environ) -> bool:
+    """Whether the client went away before it had sent all that it announced."""
+    announced = int(environ["CONTENT_LENGTH"])
+    return environ["wsgi.input"].getbuffer().nbytes < min(announced, MAX_BODY_BYTES + 1)
 
 
 def _end_with_parent() -> None:

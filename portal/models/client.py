@@ -6,10 +6,12 @@ version is still the database's: a stale row costs one retry, never a wrong answ
 """
 
 from collections import OrderedDict
+from contextlib import suppress
 from threading import Lock
 from typing import NamedTuple
 
 from authlib.oauth2.rfc6749 import ClientMixin
+from peewee import OperationalError
 
 from portal.clock import now
 from portal.credentials import hash_secret, matches
@@ -182,15 +184,18 @@ class Client(ClientMixin):
     def note_use(self, secret: Secret | None) -> None:
         """Note when the application, or else its secret, was last used.
 
-        At most one statement a request, and each at most once a minute.
+        At most one statement a request, and each at most once a minute. The answer goes out
+        even if it cannot be noted.
         """
         moment = now()
-        if moment - self.last_used_at >= USED_SECONDS:
-            self.last_used_at = moment
-            _TOUCH.run(now=moment, id=self.id)
-        elif secret and moment - self.secret_seen_at.get(secret.id, 0) >= USED_SECONDS:
-            self.secret_seen_at[secret.id] = moment
-            _TOUCH_SECRET.run(now=moment, id=secret.id)
+        with suppress(OperationalError):
+            # Also after the clock was set back, when it was used in the future.
+            if abs(moment - self.last_used_at) >= USED_SECONDS:
+                self.last_used_at = moment
+                _TOUCH.run(now=moment, id=self.id)
+            elif secret and abs(moment - self.secret_seen_at.get(secret.id, 0)) >= USED_SECONDS:
+                self.secret_seen_at[secret.id] = moment
+                _TOUCH_SECRET.run(now=moment, id=secret.id)
 
 
 class ClientCache:
@@ -213,11 +218,18 @@ class ClientCache:
     def current(self, client_id: str) -> Client | None:
         """The client as the database has it now."""
         client = self._clients.get(client_id)
-        if client is not None:
-            row = _VERSION.row(id=client.id)
-            if row is not None and row[0] == client.version:
-                return client
+        if client is not None and self.is_current(client):
+            return client
         return self.load(client_id)
+
+    @staticmethod
+    def is_current(client: Client) -> bool:
+        """Whether the row is still as it was read.
+
+        By its version: threads that read it at the same time hold different objects.
+        """
+        row = _VERSION.row(id=client.id)
+        return row is not None and row[0] == client.version
 
     def load(self, client_id: str) -> Client | None:
         """Read the client from the database."""

@@ -1,8 +1,9 @@
 """Signed-in browsers, as rows: a session that is deleted here is dead everywhere."""
 
+from contextlib import suppress
 from typing import Self
 
-from peewee import BigIntegerField, BlobField, TextField
+from peewee import BigIntegerField, BlobField, OperationalError, TextField
 
 from portal.clock import now
 from portal.credentials import hash_secret, make_secret, new_id
@@ -82,10 +83,12 @@ class Session(Record):
         return now() >= min(self.expires_at, self.last_seen_at + IDLE_SECONDS)
 
     def see(self) -> None:
-        """Note that the session was used; at most once a minute."""
-        if now() - self.last_seen_at >= SEEN_SECONDS:
+        """Note that the session was used; at most once a minute, and only if it can be noted."""
+        # Also after the clock was set back, when it was seen in the future.
+        if abs(now() - self.last_seen_at) >= SEEN_SECONDS:
             self.last_seen_at = now()
-            Session.update(last_seen_at=now()).where(Session.id == self.id).execute()
+            with suppress(OperationalError):
+                Session.update(last_seen_at=now()).where(Session.id == self.id).execute()
 
     @classmethod
     def of(cls, user_id: int) -> list[Self]:

@@ -124,7 +124,8 @@ class SigningKey(Record):
     def signer(cls, rows: list[Self], kind: str) -> Self | None:
         """Of these keys the one that signs today: the last one made that is active."""
         ready = [row for row in rows if row.kind == kind and row.state == READY]
-        return max(ready, key=lambda row: row.id, default=None)
+        # One that nothing replaces was made last, even if the clock was set back before.
+        return max(ready, key=lambda row: (row.ends_at is None, row.id), default=None)
 
     @classmethod
     def published(cls) -> list[Self]:

@@ -27,13 +27,15 @@ class Throttle(Record):
         """
         key, moment = cls._key(purpose, subject), now()
         fresh = cls.last_at <= moment - FORGET_SECONDS
+        # Not what is in the future by more than nodes differ: the clock was set back since.
+        paused = cls.last_at.between(moment - PAUSE_SECONDS + 1, moment + PAUSE_SECONDS)
         # One statement, so that parallel guesses cannot share a try.
         taken = (
             cls.insert(key=key, tries=1, last_at=moment)
             .on_conflict(
                 conflict_target=[cls.key],
                 update={cls.tries: Case(None, [(fresh, 1)], cls.tries + 1), cls.last_at: moment},
-                where=(cls.tries < TRIES) | (cls.last_at <= moment - PAUSE_SECONDS),
+                where=(cls.tries < TRIES) | ~paused,
             )
             .returning(cls.tries)
             .execute()

@@ -54,7 +54,8 @@ class AuthenticationRequest:
         """Whether this person must sign in (again) before anything is answered."""
         if not user.is_authenticated or ASK_TO_SIGN_IN & self.prompts:
             return True
-        age = now() - user.session.auth_time
+        # A sign-in in the future was before the clock was set back: nobody knows how long.
+        age = abs(now() - user.session.auth_time)
         if self.max_age is not None and (self.max_age == 0 or age > self.max_age):
             return True
         return (

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from authlib.consts import default_json_headers
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import AuthorizationServer, UnsupportedGrantTypeError
+from peewee import IntegrityError
 from werkzeug.wrappers import Response
 
 from portal.credentials import derive_key
@@ -30,7 +31,7 @@ from portal.settings import Settings
 TOKEN = "token"  # noqa: S105
 RESPONSE_MODES = ("query", "form_post")
 CHALLENGE = [("WWW-Authenticate", 'Basic realm="Portal", charset="UTF-8"')]
-#: How often a request is repeated when its application changes under it.
+#: How often a request is tried when its application changes under it, or its id is taken.
 STALE_TRIES = 3
 
 
@@ -71,7 +72,7 @@ class PortalServer(AuthorizationServer):
             asked = read_machine_request(call, self.settings.issuer)
         except Refused as error:
             return self.handle_error_response(None, error)
-        for _ in range(STALE_TRIES):
+        for turn in range(1, STALE_TRIES + 1):
             try:
                 if endpoint == TOKEN:
                     answer = self.create_token_response(asked)
@@ -79,6 +80,11 @@ class PortalServer(AuthorizationServer):
                     answer = self.create_endpoint_response(endpoint, asked)
             except StaleClient as stale:
                 self.clients.forget(str(stale))
+                continue
+            except IntegrityError:
+                # Two processes made the same id in one moment; what was begun is undone.
+                if turn == STALE_TRIES:
+                    raise
                 continue
             if answer.status == 200 and asked.client is not None:
                 asked.client.note_use(asked.secret)
@@ -229,7 +235,7 @@ class PortalServer(AuthorizationServer):
         if isinstance(error, Refused) and not error.reason.noted:
             return
         client_id = request.client.client_id
-        if self.clients.current(client_id) is not request.client:
+        if not self.clients.is_current(request.client):
             request.client = None
             raise StaleClient(client_id)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
+from portal.clock import now
 from portal.models import Application, Scope, User
 from portal.models.application import REFRESH_TOKEN
 from portal.settings import Settings
@@ -78,9 +79,10 @@ def seal(settings: Settings, purpose: str, user: User, content: Any) -> str:
 def unseal(settings: Settings, purpose: str, user: User, sealed: str) -> Any:
     """The request behind a sealed field; StalePage when it must not be believed."""
     try:
-        content = _serializer(settings, purpose).loads(sealed, max_age=OPEN_SECONDS)
+        content, made = _serializer(settings, purpose).loads(sealed, return_timestamp=True)
     except BadSignature:
         raise StalePage from None
-    if content["s"] != user.session.id:
+    # Both ways: another node's clock may be ahead, and this one may have been set back.
+    if abs(now() - made.timestamp()) > OPEN_SECONDS or content["s"] != user.session.id:
         raise StalePage
     return content["c"]

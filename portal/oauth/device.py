@@ -38,7 +38,7 @@ class DeviceAuthorization(DeviceAuthorizationEndpoint):
     def create_endpoint_response(self, request: Any) -> tuple:
         client = self.authenticate_client(request)
         # What is issued here is not checked by a statement of its own, so look again.
-        if self.server.clients.current(client.client_id) is not client:
+        if not self.server.clients.is_current(client):
             raise StaleClient(client.client_id)
         if not client.check_grant_type(DEVICE_CODE):
             raise refuse(GRANT_NOT_ALLOWED, application_id=client.id, detail=DEVICE_CODE)

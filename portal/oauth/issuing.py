@@ -2,8 +2,6 @@
 
 from typing import Any, NamedTuple
 
-from peewee import IntegrityError
-
 from portal.clock import now
 from portal.credentials import (
     ACCESS_TOKEN,
@@ -13,12 +11,10 @@ from portal.credentials import (
     make_secret,
     new_id,
 )
-from portal.database import database
 from portal.models.client import Client, StaleClient
 from portal.models.statements import INSERT_ACCESS_TOKEN, INSERT_FAMILY
 from portal.oauth.claims import subject_for
 
-ID_TRIES = 3
 JWT_TYPE = "at+jwt"
 
 
@@ -38,38 +34,29 @@ def issue_access_token(
 
     Raises StaleClient when the application changed since its row was cached: nothing is stored.
     """
-    for attempt in range(ID_TRIES):
-        token_id, moment = new_id(), now()
-        expires_at = moment + server.settings.access_token_seconds
-        if client.token_format == "jwt":  # noqa: S105
-            token = _jwt(server, client, scope, resources, bearer, token_id, moment, expires_at)
-            hashed = hash_secret(token)
-        else:
-            secret = make_secret()
-            token, hashed = format_token(ACCESS_TOKEN, token_id, secret), hash_secret(secret)
-        try:
-            stored = INSERT_ACCESS_TOKEN.count(
-                id=token_id,
-                hash=hashed,
-                family_id=bearer.family_id,
-                user_id=bearer.user_id,
-                scopes=scope,
-                resources=" ".join(resources),
-                now=moment,
-                expires_at=expires_at,
-                application_id=client.id,
-                version=client.version,
-            )
-        except IntegrityError:
-            # Two processes made the same id within a millisecond. Inside a transaction only the
-            # caller can start again.
-            if attempt == ID_TRIES - 1 or database.in_transaction():
-                raise
-            continue
-        if stored != 1:
-            raise StaleClient(client.client_id)
-        return token
-    raise AssertionError("unreachable")
+    token_id, moment = new_id(), now()
+    expires_at = moment + server.settings.access_token_seconds
+    if client.token_format == "jwt":  # noqa: S105
+        token = _jwt(server, client, scope, resources, bearer, token_id, moment, expires_at)
+        hashed = hash_secret(token)
+    else:
+        secret = make_secret()
+        token, hashed = format_token(ACCESS_TOKEN, token_id, secret), hash_secret(secret)
+    stored = INSERT_ACCESS_TOKEN.count(
+        id=token_id,
+        hash=hashed,
+        family_id=bearer.family_id,
+        user_id=bearer.user_id,
+        scopes=scope,
+        resources=" ".join(resources),
+        now=moment,
+        expires_at=expires_at,
+        application_id=client.id,
+        version=client.version,
+    )
+    if stored != 1:
+        raise StaleClient(client.client_id)
+    return token
 
 
 def _jwt(

@@ -35,9 +35,16 @@ class Cluster:
 
     def start(self) -> None:
         self._run("initdb", "-D", self._data, "-A", "trust", "-U", ACCOUNT, "-E", "UTF8", "-N")
+        self.resume()
+
+    def resume(self) -> None:
         options = " ".join((*OPTIONS, f"-p {self.port}"))
         log = self._directory / "log"
         self._run("pg_ctl", "-D", self._data, "-l", log, "-w", "-t", "60", "-o", options, "start")
+
+    def halt(self) -> None:
+        """End it in order, cutting off who is connected; `resume` brings it back."""
+        self._run("pg_ctl", "-D", self._data, "-m", "fast", "-w", "stop")
 
     def stop(self) -> None:
         self._run("pg_ctl", "-D", self._data, "-m", "immediate", "-w", "stop")
@@ -49,6 +56,16 @@ class Cluster:
             f'CREATE DATABASE "{name}"',
         ):
             self.execute(statement)
+        return self.url(name)
+
+    def create_on(self, name: str, disk: Path) -> str:
+        """An empty database on another disk, a directory that anybody may write to."""
+        location = disk / name
+        location.mkdir()
+        if os.geteuid() == 0:
+            shutil.chown(location, ACCOUNT)
+        self.execute(f"CREATE TABLESPACE {name} LOCATION '{location}'")
+        self.execute(f"CREATE DATABASE {name} TABLESPACE {name}")
         return self.url(name)
 
     def url(self, name: str) -> str:

@@ -17,6 +17,7 @@ from portal.models import (
     TokenFamily,
     User,
 )
+from portal.oauth.server import make_server
 from tests import factories
 from tests.engines import on_both_engines
 from tests.factories import make_application
@@ -96,6 +97,16 @@ def test_one_device_code_gives_one_line_of_tokens(rp, copies, browser_of, bob):
         assert {a.get_json().get("error") for a in answers} == {None, "invalid_grant"}
         assert TokenFamily.select().count() == round_number
         assert AccessToken.select().count() == round_number
+
+
+def test_many_are_refused_at_once_by_a_server_that_has_just_started(
+    app, rp, copies, browser_of, bob
+):
+    code = get_code(rp, browser_of(bob))
+    assert rp.redeem(code).status_code == 200
+    app.extensions["portal.oauth"] = make_server(app.extensions["portal.settings"])
+    answers = together(CROWD, lambda n: copies[n].redeem(code))
+    assert {answer.status_code for answer in answers} == {400}
 
 
 def test_every_token_that_many_get_at_once_is_stored(rp, copies):

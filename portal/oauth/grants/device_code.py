@@ -59,7 +59,8 @@ class DeviceCodeGrant(PortalGrant, AuthlibDeviceCodeGrant):
     def _poll(code: Any) -> refusals.Reason:
         """Note the poll; one that came too early makes the device wait longer from now on."""
         moment = now()
-        early = code.last_poll_at is not None and moment - code.last_poll_at < code.interval
+        # A poll in the future was before the clock was set back: it says nothing.
+        early = code.last_poll_at is not None and 0 <= moment - code.last_poll_at < code.interval
         interval = code.interval + POLL_SECONDS if early else code.interval
         NOTE_POLL.run(id=code.id, now=moment, interval=interval)
         return refusals.DEVICE_SLOW_DOWN if early else refusals.DEVICE_PENDING

@@ -94,7 +94,10 @@ class RefreshTokenGrant(PortalGrant, grants.RefreshTokenGrant):
         if matches(presented.hash, family.refresh_hash):
             return
         window = self.server.settings.refresh_retry_seconds
-        if matches(presented.hash, family.previous_hash) and now() - family.rotated_at <= window:
+        # Both ways, so that a clock that was set back does not make the window longer.
+        if matches(presented.hash, family.previous_hash) and (
+            abs(now() - family.rotated_at) <= window
+        ):
             return
         if not self._was_issued(family):
             raise refuse(refusals.REFRESH_UNKNOWN, application_id=family.application_id)
