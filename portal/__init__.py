@@ -9,6 +9,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from portal import account, admin, cli, errors, health, htmx, oauth, security, text
 from portal.database import open_database
+from portal.postgres import PooledPostgres, giving_back
 from portal.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -24,7 +25,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         instance_path=str(settings.instance.absolute()),
     )
     app.extensions["portal.settings"] = settings
-    app.extensions["portal.database"] = open_database(settings.database_url)
+    opened = app.extensions["portal.database"] = open_database(settings.database_url)
     app.extensions["portal.htmx"] = htmx.script(settings)
 
     # Authlib writes live tokens into its debug log.
@@ -41,6 +42,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.context_processor(
         lambda: {"htmx_script": app.extensions["portal.htmx"], "current_user": current_user}
     )
+    if isinstance(opened, PooledPostgres):
+        app.wsgi_app = giving_back(app.wsgi_app, opened)  # type: ignore[method-assign]
     if settings.proxy_hops:
         hops = settings.proxy_hops
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]

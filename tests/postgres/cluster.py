@@ -32,12 +32,13 @@ class Cluster:
         self._directory = directory
         self._data = directory / "data"
         self.port = _free_port()
+        self.log = directory / "log"
 
     def start(self) -> None:
         self._run("initdb", "-D", self._data, "-A", "trust", "-U", ACCOUNT, "-E", "UTF8", "-N")
         options = " ".join((*OPTIONS, f"-p {self.port}"))
-        log = self._directory / "log"
-        self._run("pg_ctl", "-D", self._data, "-l", log, "-w", "-t", "60", "-o", options, "start")
+        start = ("-l", self.log, "-w", "-t", "60", "-o", options, "start")
+        self._run("pg_ctl", "-D", self._data, *start)
 
     def stop(self) -> None:
         self._run("pg_ctl", "-D", self._data, "-m", "immediate", "-w", "stop")
