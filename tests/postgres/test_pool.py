@@ -101,7 +101,7 @@ def test_connections_that_the_server_ended_are_replaced_before_anybody_notices(
     _, rp = build()
     assert ask(rp) == 200
     postgres.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'portal'"
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = 'portal'"
     )
     assert [ask(rp) for _ in range(3)] == [200] * 3
     assert connections() == 1
