@@ -120,6 +120,12 @@ def pending_migrations(which: Database | None = None) -> list[str]:
     return [m.name for m in status if not m.applied]
 
 
+def newer_migrations(which: Database) -> list[str]:
+    """The names of migrations that ran there and that this release does not have."""
+    status = Runner(which, str(MIGRATIONS)).status()
+    return [m.name for m in status if m.path is None]
+
+
 @contextmanager
 def _migration_lock(which: Database) -> Iterator[None]:
     if isinstance(which, postgres.PooledPostgres):

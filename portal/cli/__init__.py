@@ -2,13 +2,15 @@
 
 from flask import Flask
 
-from portal.cli import data, demo, devices, keys, scopes, server, users
+from portal.cli import backups, data, demo, devices, keys, scopes, server, users
 
 COMMANDS = (
     server.serve,
     data.db,
     data.assets,
     data.cleanup,
+    backups.backup,
+    backups.restore,
     users.user,
     users.setup_link,
     devices.application,
