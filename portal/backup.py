@@ -11,7 +11,7 @@ from pathlib import Path
 from peewee import Database, DatabaseError, SqliteDatabase
 
 from portal import copying
-from portal.database import connect, migrate, newer_migrations
+from portal.database import connected, migrate, newer_migrations
 from portal.models import TABLES, Application, SigningKey
 from portal.models.signing_key import WrongSecretKey
 
@@ -131,14 +131,13 @@ def _file_beside(path: Path) -> Iterator[Path]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Database]:
     """The file as a database; a single file again, on the disk, when the block ends."""
-    database = connect(f"sqlite:///{path}")
     try:
-        yield database
-        database.execute_sql("PRAGMA synchronous = FULL")
-        database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        database.execute_sql("PRAGMA journal_mode = DELETE")
+        with connected(f"sqlite:///{path}") as database:
+            yield database
+            database.execute_sql("PRAGMA synchronous = FULL")
+            database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            database.execute_sql("PRAGMA journal_mode = DELETE")
     finally:
-        database.close()
         Path(f"{path}.migrate").unlink(missing_ok=True)
 
 

@@ -71,7 +71,6 @@ def begin(source: Database, target: Database, source_name: str, restart: bool) -
         )
     if newer_migrations(source) or newer_migrations(target):
         raise CopyRefused("A newer release of Portal made that database: use that release.")
-    migrate(target)
     with CopyPlace.bind_ctx(target):
         place = CopyPlace.get_or_none() if CopyPlace.table_exists() else None
         if place and not restart:
@@ -82,7 +81,8 @@ def begin(source: Database, target: Database, source_name: str, restart: bool) -
                 )
             return
         if not place and is_used(target):
-            raise CopyRefused("The target holds a portal already: give an empty database.")
+            raise CopyRefused("The target holds something already: give an empty database.")
+        migrate(target)
         with target.atomic():
             clear(target)
             CopyPlace.create_table()

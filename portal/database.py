@@ -56,6 +56,18 @@ def connect(url: str) -> Database:
     )
 
 
+@contextmanager
+def connected(url: str) -> Iterator[Database]:
+    """`connect(url)` for the length of a block."""
+    made = connect(url)
+    try:
+        yield made
+    finally:
+        made.close()
+        if isinstance(made, postgres.PooledPostgres):
+            made.close_idle()
+
+
 def close_database() -> None:
     """Close this thread's connection and those that no thread uses."""
     if isinstance(database.obj, postgres.PooledPostgres):

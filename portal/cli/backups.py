@@ -1,20 +1,22 @@
 """`db copy`, `backup` and `restore`: move a portal, and keep it."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
 import click
+from peewee import Database
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from portal import backup as backups
 from portal import copying
+from portal.backup import OnProgress
 from portal.cli.command import BadInput, Failure, command, note, print_json, print_table
 from portal.cli.data import db
-from portal.database import connect, database, describe
+from portal.database import connected, database, describe
 from portal.models import TABLES
 from portal.oauth import current_server
 from portal.settings import SettingError
@@ -36,29 +38,18 @@ def copy(source: str, target: str, restart: bool, as_json: bool) -> None:
     Stop the portal first: what is written meanwhile does not arrive. The target must be empty.
     A copy that was interrupted goes on where it stopped when you run it again.
     """
-    one, other = _address(source), _address(target)
     if describe(source) == describe(target):
         raise BadInput("SOURCE and TARGET are the same database.")
     if source.startswith("sqlite:///") and not Path(source.removeprefix("sqlite:///")).exists():
         raise BadInput(f"There is no file {source.removeprefix('sqlite:///')}.")
     began = monotonic()
-    with _refusals(), _bar("Copying") as on_progress:
+    with _refusals(), _at(source) as one, _at(target) as other, _bar("Copying") as on_progress:
         copying.begin(one, other, _name(source), restart)
-        with copying.snapshot(one):
-            total = sum(copying.count_rows(one, table) for table in TABLES)
-            done = sum(copying.count_rows(other, table) for table in TABLES)
-
-            def on_rows(count: int) -> None:
-                nonlocal done
-                done += count
-                on_progress(done, total)
-
-            copying.copy_rows(one, other, on_rows, places=True)
-        compared = copying.compare(one, other)
+        compared = _copy(one, other, on_progress)
+        if all(row.same for row in compared):
+            copying.end(other)
     seconds = monotonic() - began
     wrong = [row.table for row in compared if not row.same]
-    if not wrong:
-        copying.end(other)
     _report(compared, seconds, as_json)
     if wrong:
         raise Failure(
@@ -124,19 +115,38 @@ def _refusals() -> Iterator[None]:
 
 
 @contextmanager
-def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
+def _bar(title: str) -> Iterator[OnProgress]:
     """A progress bar on standard error; called with what is done and of how much."""
+    console = Console(stderr=True)
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    quiet = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=quiet) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def _address(url: str):  # type: ignore[no-untyped-def]
+def _copy(one: Database, other: Database, on_progress: OnProgress) -> list[copying.Compared]:
+    with copying.snapshot(one):
+        total = sum(copying.count_rows(one, table) for table in TABLES)
+        done = sum(copying.count_rows(other, table) for table in TABLES)
+
+        def on_rows(count: int) -> None:
+            nonlocal done
+            done += count
+            on_progress(done, total)
+
+        copying.copy_rows(one, other, on_rows, places=True)
+    # With the source as it is by now, so that later changes show.
+    return copying.compare(one, other)
+
+
+@contextmanager
+def _at(url: str) -> Iterator[Database]:
     if not url.startswith(("sqlite:///", "postgresql://", "postgres://")):
         raise BadInput(f"An address starts with sqlite:/// or postgresql://, unlike {url!r}.")
     try:
-        return connect(url)
+        with connected(url) as opened:
+            yield opened
     except SettingError as error:
         raise BadInput(str(error).removeprefix("DATABASE_URL: ")) from None
 
