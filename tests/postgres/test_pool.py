@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from threading import Barrier
 
 import pytest
-from flask import Flask
+from flask import Flask, Response
 
 from portal import create_app
 from portal import postgres as pooling
@@ -117,6 +117,22 @@ def test_a_connection_that_ends_amid_a_request_costs_that_request_alone(build, p
 
     assert app.test_client().get("/account/sawn-off").status_code == 503
     assert [ask(rp) for _ in range(3)] == [200] * 3
+
+
+def test_an_answer_that_reads_while_it_is_sent_gives_its_connection_back(build, connections):
+    app, rp = build("?pool=1")
+
+    @app.get("/account/long-list")
+    def long_list() -> Response:
+        return Response(str(row) for row in database.execute_sql("SELECT generate_series(1, 3)"))
+
+    def read() -> str:
+        return app.test_client().get("/account/long-list").get_data(as_text=True)
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(read).result() == "(1,)(2,)(3,)"
+        assert ask(rp) == 200  # in this thread, while that one lives on
+    assert connections() == 1
 
 
 def test_hot_statements_are_prepared_by_the_server(build):
