@@ -124,7 +124,11 @@ def test_an_answer_that_reads_while_it_is_sent_gives_its_connection_back(build, 
 
     @app.get("/account/long-list")
     def long_list() -> Response:
-        return Response(str(row) for row in database.execute_sql("SELECT generate_series(1, 3)"))
+        def rows() -> Iterator[str]:
+            for row in database.execute_sql("SELECT generate_series(1, 3)"):
+                yield str(row)
+
+        return Response(rows())
 
     def read() -> str:
         return app.test_client().get("/account/long-list").get_data(as_text=True)
