@@ -131,7 +131,8 @@ def test_an_answer_that_reads_while_it_is_sent_gives_its_connection_back(build, 
         return Response(rows())
 
     def read() -> str:
-        return app.test_client().get("/account/long-list").get_data(as_text=True)
+        with app.test_client().get("/account/long-list") as response:  # closes it, as servers do
+            return response.get_data(as_text=True)
 
     with ThreadPoolExecutor(1) as thread:
         assert thread.submit(read).result() == "(1,)(2,)(3,)"
