@@ -206,6 +206,13 @@ def test_what_was_written_meanwhile_is_noticed(lived_in, flask, settings, tmp_pa
     assert content(url) == content(settings.database_url)
 
 
+def test_a_target_that_was_only_upgraded_counts_as_empty(lived_in, flask, settings, tmp_path):
+    url = f"sqlite:///{tmp_path}/elsewhere.db"
+    assert run(url, "-m", "flask", "--app", "wsgi", "db", "upgrade").returncode == 0
+    assert flask("db", "copy", settings.database_url, url).code == 0
+    assert content(url) == content(settings.database_url)
+
+
 def test_a_target_that_is_used_is_left_alone(lived_in, flask, settings, tmp_path):
     url = f"sqlite:///{tmp_path}/elsewhere.db"
     assert flask("db", "copy", settings.database_url, url).code == 0

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from threading import Barrier
 
 import pytest
@@ -10,7 +10,7 @@ from flask import Flask, Response
 
 from portal import create_app
 from portal import postgres as pooling
-from portal.database import close_database, database
+from portal.database import close_database, database, transaction
 from portal.settings import SettingError
 from tests.conftest import migrate_once, usual_settings
 from tests.factories import empty_tables, make_application, make_user
@@ -107,16 +107,19 @@ def test_connections_that_the_server_ended_are_replaced_before_anybody_notices(
     assert connections() == 1
 
 
-def test_a_connection_that_ends_amid_a_request_costs_that_request_alone(build, postgres):
-    app, rp = build()
+@pytest.mark.parametrize("around", [nullcontext, transaction])
+def test_a_connection_that_ends_amid_a_request_costs_that_request_alone(build, connections, around):
+    app, rp = build("?pool=1")
 
     @app.get("/account/sawn-off")
     def sawn_off() -> str:
-        database.execute_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+        with around():
+            database.execute_sql("SELECT pg_terminate_backend(pg_backend_pid())")
         return ""
 
     assert app.test_client().get("/account/sawn-off").status_code == 503
     assert [ask(rp) for _ in range(3)] == [200] * 3
+    assert connections() == 1
 
 
 def test_an_answer_that_reads_while_it_is_sent_gives_its_connection_back(build, connections):
