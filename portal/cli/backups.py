@@ -57,8 +57,9 @@ def copy(source: str, target: str, restart: bool, as_json: bool) -> None:
             " again with --restart."
         )
     note(
-        f"Now set DATABASE_URL to {describe(target)}, as you gave it here, keep PORTAL_SECRET_KEY or"
-        " instance/secret_key as it is, and start the portal. Keep the source until you are content."
+        f"Now set DATABASE_URL to {describe(target)}, as you gave it here, keep PORTAL_SECRET_KEY"
+        " or instance/secret_key as it is, and start the portal. Keep the source until you are"
+        " content."
     )
 
 
