@@ -22,6 +22,7 @@ from portal import (
 )
 from portal.database import open_database
 from portal.diagnosis import Diagnosis
+from portal.postgres import PooledPostgres, giving_back
 from portal.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -37,7 +38,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         instance_path=str(settings.instance.absolute()),
     )
     app.extensions["portal.settings"] = settings
-    app.extensions["portal.database"] = open_database(settings.database_url)
+    opened = app.extensions["portal.database"] = open_database(settings.database_url)
     app.extensions["portal.htmx"] = htmx.script(settings)
 
     logs.hush()
@@ -54,6 +55,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         lambda: {"htmx_script": app.extensions["portal.htmx"], "current_user": current_user}
     )
     app.wsgi_app = Diagnosis(app.wsgi_app, settings)  # type: ignore[method-assign]
+    if isinstance(opened, PooledPostgres):
+        app.wsgi_app = giving_back(app.wsgi_app, opened)  # type: ignore[method-assign]
     if settings.proxy_hops:
         # Each proxy adds an address; scheme and host they hand on, so that there is one of each.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxy_hops, x_proto=1, x_host=1)  # type: ignore[method-assign]

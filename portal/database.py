@@ -1,15 +1,20 @@
-"""The database: one connection a thread, kept open; transactions that lock before they read."""
+"""The database: SQLite keeps one connection a thread, PostgreSQL has a pool (`postgres.py`).
+
+Transactions lock before they read.
+"""
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from peewee import Database, DatabaseProxy, PostgresqlDatabase, SqliteDatabase
-from playhouse.db_url import connect
+from peewee import Database, DatabaseProxy, SqliteDatabase
 from playhouse.migrations import Runner
+
+from portal import postgres
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 #: One number that all runners agree on, for PostgreSQL's advisory lock.
@@ -31,27 +36,8 @@ SQLITE_PRAGMAS = {
 
 def open_database(url: str) -> Database:
     """Make the models use the database at `url`; connections open with their first statement."""
-    if url.startswith("sqlite:"):
-        path = url.removeprefix("sqlite:///")
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        # Nobody else on the machine may read it; what SQLite puts beside it gets the same mode.
-        with suppress(OSError):  # it is there, or cannot be made: SQLite says why
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        made = SqliteDatabase(
-            path,
-            pragmas=SQLITE_PRAGMAS,
-            lock_type="IMMEDIATE",
-            timeout=10,
-            returning_clause=True,
-        )
-    else:
-        made = connect(
-            url.replace("postgres://", "postgresql://", 1),
-            unquote_user=True,
-            unquote_password=True,
-            prefer_psycopg3=True,
-            connect_timeout=5,
-        )
+    close_database()
+    made = connect(url)
     database.initialize(made)
     return made
 
@@ -59,6 +45,55 @@ def open_database(url: str) -> Database:
 def on_sqlite() -> bool:
     """Whether the open database is SQLite."""
     return isinstance(database.obj, SqliteDatabase)
+
+
+def connect(url: str) -> Database:
+    """The database at `url`, beside the one that the models use; SettingError for a bad address."""
+    if not url.startswith("sqlite:"):
+        return postgres.connect(url)
+    path = url.removeprefix("sqlite:///")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    # Nobody else on the machine may read it; what SQLite puts beside it gets the same mode.
+    with suppress(OSError):  # it is there, or cannot be made: SQLite says why
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    return SqliteDatabase(
+        path,
+        pragmas=SQLITE_PRAGMAS,
+        lock_type="IMMEDIATE",
+        timeout=10,
+        returning_clause=True,
+    )
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Database]:
+    """`connect(url)` for the length of a block."""
+    made = connect(url)
+    try:
+        yield made
+    finally:
+        made.close()
+        if isinstance(made, postgres.PooledPostgres):
+            made.close_idle()
+
+
+def close_database() -> None:
+    """Close this thread's connection and those that no thread uses."""
+    if isinstance(database.obj, postgres.PooledPostgres):
+        if not database.in_transaction():
+            database.close()
+        database.obj.close_idle()
+
+
+def execute_at_once(sql: str, parameters: Sequence[object]) -> Any:
+    """Run a statement whose result is read before this thread runs another one.
+
+    PostgreSQL's driver takes longer to make a cursor than to run a prepared statement on it.
+    """
+    made = database.obj
+    if isinstance(made, postgres.PooledPostgres):
+        return made.execute_at_once(sql, parameters)
+    return made.execute_sql(sql, parameters)
 
 
 @contextmanager
@@ -90,30 +125,37 @@ def _synced() -> Iterator[None]:
             database.connection().execute("PRAGMA synchronous = NORMAL")
 
 
-def migrate() -> list[str]:
+def migrate(which: Database | None = None) -> list[str]:
     """Make or upgrade the schema; returns the names of the migrations that ran.
 
     Idempotent; a second runner waits for the first.
     """
-    with _migration_lock():
-        return Runner(database.obj, str(MIGRATIONS)).up()
+    which = which or database.obj
+    with _migration_lock(which):
+        return Runner(which, str(MIGRATIONS)).up()
 
 
-def pending_migrations() -> list[str]:
+def pending_migrations(which: Database | None = None) -> list[str]:
     """The names of migrations that have not run yet."""
-    return [m.name for m in Runner(database.obj, str(MIGRATIONS)).status() if not m.applied]
+    status = Runner(which or database.obj, str(MIGRATIONS)).status()
+    return [m.name for m in status if not m.applied]
+
+
+def newer_migrations(which: Database) -> list[str]:
+    """The names of migrations that ran there and that this release does not have."""
+    status = Runner(which, str(MIGRATIONS)).status()
+    return [m.name for m in status if m.path is None]
 
 
 @contextmanager
-def _migration_lock() -> Iterator[None]:
-    if isinstance(database.obj, PostgresqlDatabase):
-        database.execute_sql("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
-        try:
+def _migration_lock(which: Database) -> Iterator[None]:
+    if isinstance(which, postgres.PooledPostgres):
+        # A transaction of its own holds it: pgbouncer may give each of ours another session.
+        with closing(which.extra_connection()) as holder, holder.transaction():
+            holder.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
             yield
-        finally:
-            database.execute_sql("SELECT pg_advisory_unlock(%s)", (MIGRATION_LOCK,))
         return
-    with open(f"{database.obj.database}.migrate", "w") as lock:
+    with open(f"{which.database}.migrate", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -26,9 +26,9 @@ from portal.security import MACHINE_ENDPOINTS, MAX_BODY_BYTES
 ROOT = Path(__file__).parent.parent
 WORKERS = 2
 THREADS = 2
-#: Threads that receive a request's body, a worker; PostgreSQL's 100 connections serve two workers.
+#: Threads that receive a request's body, a worker; those alone that have a turn use the database.
 RECEIVERS = 48
-#: A thread that ends takes its database connection along; ten minutes is granian's most.
+#: A thread that ends takes its SQLite connection along; ten minutes is granian's most.
 THREAD_IDLE_SECONDS = 600
 #: How long requests may take to finish after SIGTERM; the whole exit stays under ten seconds.
 GRACE_SECONDS = 7

@@ -67,7 +67,8 @@ def postgres() -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def postgres_url(postgres) -> str:
     """A migrated database of that cluster; `app` empties its tables."""
-    return postgres.create("portal")
+    # Races hold many connections at once, a thread each.
+    return postgres.create("portal") + "?pool=100"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ PORTAL = ROOT / "portal"
 #: A module may import from its own layer and from those before it.
 LAYERS = (
     {"settings", "clock", "credentials", "logs"},
-    {"database", "fetch", "mail"},
+    {"database", "fetch", "mail", "postgres"},
     {"models"},
     {
         "audit",
@@ -22,7 +22,9 @@ LAYERS = (
         "htmx",
         "errors",
         "security",
+        "backup",
         "cleanup",
+        "copying",
         "health",
         "diagnosis",
     },

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from portal.cli import data, demo, devices, doctor, keys, scopes, server, users
+from portal.cli import backups, data, demo, devices, doctor, keys, scopes, server, users
 
 COMMANDS = (
     server.serve,
@@ -10,6 +10,8 @@ COMMANDS = (
     data.assets,
     data.cleanup,
     doctor.doctor,
+    backups.backup,
+    backups.restore,
     users.user,
     users.setup_link,
     devices.application,

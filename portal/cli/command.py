@@ -56,6 +56,8 @@ def _database_trouble(error: Exception) -> str:
             return "The database is not up to date: run flask --app wsgi db upgrade first."
     except (DatabaseError, InterfaceError):
         return f"The database {where} cannot be reached: check DATABASE_URL and that it runs."
+    if "prepared statement" in str(error):
+        return f"The database {where} is behind a pooler: add ?prepare=off to DATABASE_URL."
     return f"The database {where} refused: {' '.join(str(error).split())}."
 
 

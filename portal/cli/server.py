@@ -10,7 +10,7 @@ from portal import serve as serving
 from portal.cli.command import Failure, command, current_settings, note, print_json
 from portal.cli.data import upgrade_database
 from portal.cli.demo import make_demo, ready_block
-from portal.database import database, pending_migrations
+from portal.database import close_database, database, pending_migrations
 from portal.metrics import NoFolder, shared_between_workers
 from portal.oauth import current_server
 from portal.settings import Settings
@@ -46,6 +46,7 @@ def serve(
         current_server().keys.prepare()
     # The workers open their own connections.
     database.close()
+    close_database()
 
     def ready() -> None:
         if as_json:

@@ -9,7 +9,7 @@ from typing import Any
 
 from peewee import Database, Insert, Model, Query, Value
 
-from portal.database import database
+from portal.database import database, execute_at_once
 
 
 class _Slot(str):
@@ -31,6 +31,9 @@ class Compiled:
 
     def run(self, **values: object) -> Any:
         """Run the statement; returns the driver's cursor."""
+        return database.execute_sql(*self._filled(values))
+
+    def _filled(self, values: dict[str, object]) -> tuple[str, list[object]]:
         made_for, sql, template = self._made
         if made_for is not database.obj:
             query = self._build()
@@ -38,13 +41,11 @@ class Compiled:
                 query = query.returning()  # peewee adds the id, and SQLite then counts no rows
             sql, template = query.sql()
             self._made = (database.obj, sql, template)
-        return database.execute_sql(
-            sql, [values[item] if type(item) is _Slot else item for item in template]
-        )
+        return sql, [values[item] if type(item) is _Slot else item for item in template]
 
     def row(self, **values: object) -> Any:
         """The first row, its columns by name; None when there is none."""
-        cursor = self.run(**values)
+        cursor = execute_at_once(*self._filled(values))
         found = cursor.fetchone()
         if found is None:
             return None
@@ -54,7 +55,7 @@ class Compiled:
 
     def count(self, **values: object) -> int:
         """How many rows the statement changed."""
-        return self.run(**values).rowcount
+        return execute_at_once(*self._filled(values)).rowcount
 
 
 def _row_maker(columns: list[str]) -> Callable[[Sequence[object]], Any]:

@@ -32,6 +32,7 @@ class Cluster:
         self._directory = directory
         self._data = directory / "data"
         self.port = _free_port()
+        self.log = directory / "log"
 
     def start(self) -> None:
         self._run("initdb", "-D", self._data, "-A", "trust", "-U", ACCOUNT, "-E", "UTF8", "-N")
@@ -39,8 +40,8 @@ class Cluster:
 
     def resume(self) -> None:
         options = " ".join((*OPTIONS, f"-p {self.port}"))
-        log = self._directory / "log"
-        self._run("pg_ctl", "-D", self._data, "-l", log, "-w", "-t", "60", "-o", options, "start")
+        start = ("-l", self.log, "-w", "-t", "60", "-o", options, "start")
+        self._run("pg_ctl", "-D", self._data, *start)
 
     def halt(self) -> None:
         """End it in order, cutting off who is connected; `resume` brings it back."""
