@@ -15,6 +15,7 @@ from peewee import Database, DatabaseProxy, SqliteDatabase
 from playhouse.migrations import Runner
 
 from portal import postgres
+from portal.disk import Disk, settle
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 #: One number that all runners agree on, for PostgreSQL's advisory lock.
@@ -32,6 +33,14 @@ SQLITE_PRAGMAS = {
     "mmap_size": 1024 * 1024 * 1024,
     "wal_autocheckpoint": 4000,
 }
+
+
+class Sqlite(SqliteDatabase):
+    """SQLite, and the disk that its write-ahead log is on."""
+
+    def init(self, database: str, *arguments: Any, **options: Any) -> None:
+        super().init(database, *arguments, **options)
+        self.disk = Disk(f"{database}-wal")
 
 
 def open_database(url: str) -> Database:
@@ -56,7 +65,7 @@ def connect(url: str) -> Database:
     # Nobody else on the machine may read it; what SQLite puts beside it gets the same mode.
     with suppress(OSError):  # it is there, or cannot be made: SQLite says why
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    return SqliteDatabase(
+    return Sqlite(
         path,
         pragmas=SQLITE_PRAGMAS,
         lock_type="IMMEDIATE",
@@ -101,28 +110,16 @@ def transaction() -> Iterator[None]:
     """All or nothing, and on the disk when it returns.
 
     On SQLite it takes the write lock first (a read that later writes would fail at once when
-    another writer came between) and waits for the disk at commit. Transactions may nest.
+    another writer came between) and waits for the disk after the commit. Transactions may nest.
     """
     if database.in_transaction():
         with database.atomic():
             yield
         return
-    with _synced(), database.transaction():
+    with database.transaction():
         yield
-
-
-@contextmanager
-def _synced() -> Iterator[None]:
-    if not on_sqlite():
-        yield
-        return
-    raw = database.connection()
-    raw.execute("PRAGMA synchronous = FULL")
-    try:
-        yield
-    finally:
-        if not database.is_closed():
-            database.connection().execute("PRAGMA synchronous = NORMAL")
+    if on_sqlite():
+        settle(database.obj.disk)
 
 
 def migrate(which: Database | None = None) -> list[str]:

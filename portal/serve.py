@@ -1,6 +1,7 @@
 """The production server: granian, its workers, and a graceful end."""
 
 import gc
+import logging
 import multiprocessing
 import os
 import signal
@@ -18,10 +19,14 @@ from typing import Any
 from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
+from peewee import OperationalError
 
 from portal import sweep
 from portal.database import on_sqlite
+from portal.disk import putting_off
 from portal.security import MACHINE_ENDPOINTS, MAX_BODY_BYTES
+
+log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parent.parent
 WORKERS = 2
@@ -37,6 +42,12 @@ READY_SECONDS = 60
 WITHOUT_TURN = {"/healthz", "/readyz", "/metrics"}
 #: So much of a body that is too long is read and thrown away before the answer.
 DISCARDED_BYTES = 32 * 1024 * 1024
+#: What is sent when the disk did not keep what was about to be answered.
+UNAVAILABLE = (
+    ("Content-Type", "application/json"),
+    ("Cache-Control", "no-store"),
+    ("Retry-After", "5"),
+)
 #: How the number of turns reaches the workers.
 TURNS = "SERVE_TURNS"
 
@@ -135,8 +146,15 @@ def patient_app() -> Callable[[Environ, Callable], Iterable[bytes]]:
                 return []
         if environ["PATH_INFO"] in WITHOUT_TURN:
             return app(environ, start_response)
-        with machines if environ["PATH_INFO"] in MACHINE_ENDPOINTS else pages:
-            return app(environ, start_response)
+        turn = machines if environ["PATH_INFO"] in MACHINE_ENDPOINTS else pages
+        try:
+            # The next one works while this one waits for the disk.
+            with putting_off(), turn:
+                return app(environ, start_response)
+        except OperationalError as error:
+            log.error("database: %s", error)
+            start_response("503 SERVICE UNAVAILABLE", [*UNAVAILABLE])
+            return [b'{"error": "temporarily_unavailable"}']
 
     return call
 

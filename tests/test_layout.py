@@ -10,7 +10,7 @@ PORTAL = ROOT / "portal"
 
 #: A module may import from its own layer and from those before it.
 LAYERS = (
-    {"settings", "clock", "credentials", "logs"},
+    {"settings", "clock", "credentials", "disk", "logs"},
     {"database", "fetch", "mail", "postgres"},
     {"models"},
     {

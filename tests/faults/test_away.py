@@ -69,7 +69,7 @@ def test_postgresql_restarts_while_nobody_calls(rp, portal, postgres):
     answers = [real.token("client_credentials") for _ in range(100)]
     failed = [answer.status_code for answer in answers if answer.status_code != 200]
     assert {answer.status_code for answer in answers} <= {200, 503}
-    # A connection learns it by one request at most, and is opened anew for the next.
+    # The pool looks at a connection before it lends it.
     assert len(failed) == 0
     assert {answer.status_code for answer in answers[-50:]} == {200}
 

@@ -1,0 +1,104 @@
+"""Wait for the disk together: one flush serves everybody who wrote before it began.
+
+SQLite's own way (synchronous=FULL) flushes at each commit and lets nobody write meanwhile. Here a
+transaction commits without, lets the next one in, and is answered once the write-ahead log is
+flushed. Whoever commits during a flush shares the next one.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Condition, local
+
+from peewee import OperationalError
+
+
+class Disk:
+    """The flushes of one file, numbered in the order in which they begin."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._changed = Condition()
+        self._begun = self._ended = self._failed = 0
+        self._knows_folder = False
+
+    def flush(self) -> None:
+        """Return when all that this thread wrote to the file before is on the disk.
+
+        Raises OperationalError when the disk refuses: then it may be lost.
+        """
+        with self._changed:
+            # One that has begun may have missed the last write.
+            mine = self._begun + 1
+            while self._ended < mine:
+                if self._begun > self._ended:
+                    self._changed.wait()
+                else:
+                    self._run()
+            # A later flush that goes well says nothing about what this one could not write.
+            if self._failed >= mine:
+                raise OperationalError(f"disk I/O error: {self._path} could not be flushed")
+
+    def _run(self) -> None:
+        self._begun += 1
+        self._changed.release()
+        try:
+            written = self._flush_now()
+        finally:
+            self._changed.acquire()
+        self._ended = self._begun
+        if not written:
+            self._failed = self._begun
+        self._changed.notify_all()
+
+    def _flush_now(self) -> bool:
+        try:
+            _sync(self._path, os.fdatasync)
+            if not self._knows_folder:  # that the file is there at all
+                _sync(os.path.dirname(self._path) or ".", os.fsync)
+                self._knows_folder = True
+        except OSError:
+            return False
+        return True
+
+
+def _sync(path: str, sync: object) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        sync(handle)  # type: ignore[operator]
+    finally:
+        os.close(handle)
+
+
+class _Debt(local):
+    """What this thread has put off."""
+
+    puts_off = False
+    disk: Disk | None = None
+
+
+_debt = _Debt()
+
+
+def settle(disk: Disk) -> None:
+    """Flush what was just committed: now, or at the end of `putting_off`."""
+    if _debt.puts_off:
+        _debt.disk = disk
+    else:
+        disk.flush()
+
+
+@contextmanager
+def putting_off() -> Iterator[None]:
+    """Let the commits of this thread wait for the disk all at once, at the end of the block.
+
+    For a server that lets others work meanwhile; nothing may be acknowledged inside.
+    """
+    _debt.puts_off = True
+    try:
+        yield
+    finally:
+        _debt.puts_off = False
+        disk, _debt.disk = _debt.disk, None
+        if disk is not None:
+            disk.flush()
