@@ -38,9 +38,9 @@ SQLITE_PRAGMAS = {
 class Sqlite(SqliteDatabase):
     """SQLite, and the disk that its write-ahead log is on."""
 
-    def init(self, database: str, *arguments: Any, **options: Any) -> None:
-        super().init(database, *arguments, **options)
-        self.disk = Disk(f"{database}-wal")
+    def __init__(self, path: str, **options: Any) -> None:
+        self.disk = Disk(f"{path}-wal")
+        super().__init__(path, **options)
 
 
 def open_database(url: str) -> Database:

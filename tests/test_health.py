@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from portal.database import database, migrate, open_database
+from portal.database import close_database, database, migrate, open_database
 from tests.postgres.cluster import what_is_missing
 from tests.requirements import require
 
@@ -81,7 +81,7 @@ def test_ready_on_postgresql_too_and_no_connection_is_left_behind(client, postgr
     migrate()
     for _ in range(3):
         assert client.get("/readyz").status_code == 200
-    database.close()
+    close_database()
     sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'readiness'"
     deadline = time.monotonic() + 5
     while postgres.execute(sessions) != [(0,)] and time.monotonic() < deadline:
