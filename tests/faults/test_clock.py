@@ -22,7 +22,9 @@ NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def clock():
+def clock(monkeypatch):
+    # Ids never go back, and another test may have been further ahead.
+    monkeypatch.setattr(credentials, "_ids", credentials._Ids())
     with time_machine.travel(NOON, tick=False) as made:
         yield made
 
