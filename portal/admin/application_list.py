@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from peewee import SQL, Select, fn
+from peewee import SQL, Case, Select, fn
 from werkzeug.datastructures import MultiDict
 
 from portal.clock import now
 from portal.database import database
 from portal.models import Application, Refusal, User
-from portal.models.user import fold
+from portal.models.application import FILTERS
+from portal.models.search import MOST_FOUND, find_applications, is_short
 from portal.text import DAY, plural
 
 ADDRESS = "/admin/applications"
@@ -31,6 +32,8 @@ CHIPS = {
     "never": "Never used",
     "disabled": "Disabled",
 }
+Filters = dict[str, tuple[Any, ...]]
+
 SORTS = ("name", "-name", "last_used", "-last_used")
 #: What a reason is called in the list, by how its code starts.
 KINDS = {
@@ -81,16 +84,18 @@ class Listing:
         self.backwards = "before" in args
         self.cursor = _read_cursor(args.get("before") or args.get("after") or "", self._by_name)
         self.first = _number(args.get("from", ""))
+        self._found = find_applications(self.query) if self.query else None
 
     def context(self) -> dict[str, Any]:
         """What the templates of the list need."""
         filters = {key: _filter(key) for key in CHIPS}
-        found = self._found()
-        counts = capped_counts({key: (*found, *which) for key, which in filters.items()})
-        page = self._page((*found, *filters[self.chip]), counts[self.chip])
+        which, counts = self._narrowed(filters) if self._found else (filters, None)
+        counts = counts or capped_counts(filters)
+        page = self._page(which[self.chip], counts[self.chip])
         _note_attention(page.rows)
         return {
             "query": self.query,
+            "hint": self._hint(),
             "chip": self.chip,
             "sort": self.sort,
             "chips": [
@@ -103,18 +108,37 @@ class Listing:
 
     # Which rows
 
-    def _found(self) -> tuple[Any, ...]:
-        if not self.query:
-            return ()
-        key = fold(self.query)
-        owners = User.select(User.id).where(
-            User.username_key.contains(key) | User.email_key.contains(key) | User.name.contains(key)
-        )
-        return (
-            Application.name_key.contains(key)
-            | Application.client_id.contains(self.query)
-            | Application.owner.in_(owners),
-        )
+    def _narrowed(self, filters: Filters) -> tuple[Filters, dict[str, str]]:
+        """The same filters among what the search found, and how many rows each has.
+
+        When the search found too many to look at all, a filter that few rows pass still shows
+        all of its matches; of the others the count says "at least".
+        """
+        found = self._found
+        assert found
+        which: Filters = {key: (found.among, *rule) for key, rule in filters.items()}
+        counts = {key: str(count) for key, count in _tally(found.among, filters).items()}
+        if not found.more:
+            return which, counts
+        counts = {key: f"{count}+" for key, count in counts.items()}
+        totals = capped_counts(filters)
+        few = {
+            key: (*rule, found.matches) for key, rule in filters.items() if totals[key].isdigit()
+        }
+        return {**which, **few}, {**counts, **capped_counts(few)}
+
+    def _hint(self) -> str | None:
+        if self._found and is_short(self.query):
+            return (
+                "These names begin with what you typed. Type three characters or more to search"
+                " in the middle of names, client IDs and owners, too."
+            )
+        if self._found and self._found.more:
+            return (
+                f"More than {MOST_FOUND:,} applications match, and not all are shown. Type more to"
+                " find the others."
+            )
+        return None
 
     def _page(self, which: tuple[Any, ...], total: str) -> Page:
         rows, more = self._rows(which)
@@ -201,18 +225,22 @@ def capped_counts(which: Mapping[str, Sequence[Any]]) -> dict[str, str]:
     }
 
 
+def _tally(which: Any, filters: Filters) -> dict[str, int]:
+    """How many of these applications pass each filter, in one pass over them."""
+    columns = []
+    for rule in filters.values():
+        passed = Case(None, [(condition, 1) for condition in rule], 0) if rule else 1
+        columns.append(fn.COALESCE(fn.SUM(passed), 0))
+    row = Application.select(*columns).where(which).tuples().get()
+    return dict(zip(filters, row, strict=True))
+
+
 def _filter(chip: str) -> tuple[Any, ...]:
     """The condition behind a chip; none for all."""
     if chip == "attention":
         refused = Refusal.select(Refusal.application_id).where(Refusal.last_at > now() - DAY)
         return (Application.id.in_(refused),)
-    conditions = {
-        "trusted": (Application.trusted,),
-        "public": (~Application.confidential,),
-        "never": (Application.last_used_at == 0,),
-        "disabled": (Application.disabled_at.is_null(False),),
-    }
-    return conditions.get(chip, ())
+    return (FILTERS[chip],) if chip in FILTERS else ()
 
 
 def _note_attention(rows: list[Application]) -> None:
