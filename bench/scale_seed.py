@@ -21,7 +21,7 @@ from portal.models.user import fold
 OWNERS = 500
 BATCH = 10_000
 TOKEN_BATCH = 200_000
-LIFETIME = 3600
+LIFETIME = 900
 #: Of all tokens, how many have expired: what a sweep every few minutes finds.
 EXPIRED = 0.1
 YEAR_MS = 365 * 24 * 3600 * 1000
