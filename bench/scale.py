@@ -23,8 +23,8 @@ from rich.table import Table
 from bench.scale_portal import Portal, Sample, WrongAnswer, in_turns, prepare
 from bench.scale_seed import LIFETIME, application_ids, client_id, name_of
 from portal import cleanup
-from portal.clock import now, now_ms
-from portal.credentials import ID_BITS, hash_secret, new_id
+from portal.clock import now
+from portal.credentials import hash_secret, new_id
 from portal.models import AccessToken, Application
 from portal.models.statements import INSERT_ACCESS_TOKEN
 
@@ -40,18 +40,24 @@ class Report:
     """The table of figures, and whether every goal was met."""
 
     def __init__(self) -> None:
-        self.table = Table("What", "small", "large", "is", "goal", "", box=None, padding=(0, 2, 0, 0))
+        self.table = Table(
+            "What", "small", "large", "is", "goal", "", box=None, padding=(0, 2, 0, 0)
+        )
         self.missed = 0
 
     def ratio(self, what: str, small: float, large: float, unit: float, goal: float) -> None:
         """Large may cost so many times what small costs."""
-        self._row(what, small / unit, large / unit, large / small, goal, f"{large / small:.2f}×", "×")
+        self._row(
+            what, small / unit, large / unit, large / small, goal, f"{large / small:.2f}×", "×"
+        )
 
     def limit(self, what: str, small: float | None, large: float, unit: float, goal: float) -> None:
         """Large may cost so much, in `unit`s."""
         sign = "ms" if unit == MILLISECOND else "µs"
         figure = f"{large / unit:.2f} {sign}"
-        self._row(what, small and small / unit, large / unit, large / unit, goal, figure, f" {sign}")
+        self._row(
+            what, small and small / unit, large / unit, large / unit, goal, figure, f" {sign}"
+        )
 
     def _row(
         self, what: str, small: float | None, large: float, value: float, goal: float, figure: str,
@@ -239,7 +245,9 @@ def _expiry(sides: tuple[Portal, Portal], report: Report, options: argparse.Name
         raise WrongAnswer("nothing had expired")
     report.limit(f"delete of {gone:,} expired: CPU µs a row", None, cpu / gone, MICROSECOND, 2)
     report.fact("  it took, s", "", f"{clock:.1f}")
-    report.fact("  issuing p99 without and with it, ms", f"{calm['p99']:.1f}", f"{answer['p99']:.1f}")
+    report.fact(
+        "  issuing p99 without and with it, ms", f"{calm['p99']:.1f}", f"{answer['p99']:.1f}"
+    )
     return 0
 
 
@@ -288,7 +296,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--applications", type=int, help="in the large portal (1,000,000)")
     parser.add_argument("--tokens", type=int, help="in the large portal (10,000,000)")
     parser.add_argument("--postgres", action="store_true", help="a throw-away PostgreSQL instead")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the databases, use them again")
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="keep the databases, use them again"
+    )
     parser.add_argument("--rounds", type=int, default=14, help="turns of tokens and inserts (14)")
     parser.add_argument("--requests", type=int, default=5000, help="before memory is read (5000)")
     options = parser.parse_args()

@@ -68,7 +68,7 @@ class Portal:
         )
         self.app: Flask = create_app(self.settings)
         self._opened = database.obj
-        self._chance = random.Random(applications)  # noqa: S311 - the same ones in every run
+        self._chance = random.Random(applications)
 
     def enter(self) -> "Portal":
         database.initialize(self._opened)
@@ -139,7 +139,10 @@ def prepare(url: str, applications: int, tokens: int, progress: object) -> None:
 
 
 def in_turns(
-    sides: tuple[Portal, Portal], make: Callable[[Portal], Callable[[], object]], rounds: int, each: int
+    sides: tuple[Portal, Portal],
+    make: Callable[[Portal], Callable[[], object]],
+    rounds: int,
+    each: int,
 ) -> tuple[Sample, Sample]:
     """Ask small and large in turns, `each` times a round; the first request of a turn is free."""
     samples = (Sample(), Sample())

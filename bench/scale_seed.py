@@ -77,7 +77,10 @@ def application_ids(applications: int) -> tuple[int, int]:
 def _people() -> None:
     for number in range(OWNERS):
         User.register(
-            f"owner{number}", f"owner{number}@example.org", name=f"Owner {number}", is_admin=not number
+            f"owner{number}",
+            f"owner{number}@example.org",
+            name=f"Owner {number}",
+            is_admin=not number,
         )
 
 

@@ -11,14 +11,18 @@ from peewee import *
 
 log = logging.getLogger("portal.migrations")
 
-FILTERS = {"trusted": "trusted", "public": "NOT confidential", "disabled": "disabled_at IS NOT NULL"}
+FILTERS = {
+    "trusted": "trusted",
+    "public": "NOT confidential",
+    "disabled": "disabled_at IS NOT NULL",
+}
 INDEXES = {
     **{
         f"application_{name}_by_{order}": f"application ({column}, id) WHERE {condition}"
         for name, condition in FILTERS.items()
         for order, column in (("name", "name_key"), ("use", "last_used_at"))
     },
-    "application_never_by_name": "application (name_key, id) WHERE last_used_at = 0",
+    "application_never_by_name": "application (name_key, id) WHERE last_used_at < 1",
     "refusal_last_at_application_id": "refusal (last_at, application_id)",
     "user_account_admins": "user_account (username_key) WHERE is_admin",
     "user_account_disabled": "user_account (username_key) WHERE disabled_at IS NOT NULL",

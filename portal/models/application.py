@@ -256,7 +256,7 @@ FILTERS = {
     "trusted": Application.trusted,
     "public": ~Application.confidential,
     "disabled": Application.disabled_at.is_null(False),
-    "never": Application.last_used_at == SQL("0"),
+    "never": Application.last_used_at < SQL("1"),
 }
 for _name, _rule in FILTERS.items():
     Application.add_index(
@@ -264,7 +264,10 @@ for _name, _rule in FILTERS.items():
     )
     if _name != "never":  # these are all used at the same time
         Application.add_index(
-            Application.last_used_at, Application.id, where=_rule, name=f"application_{_name}_by_use"
+            Application.last_used_at,
+            Application.id,
+            where=_rule,
+            name=f"application_{_name}_by_use",
         )
 
 

@@ -9,7 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from peewee import SQL, Expression, Field, PostgresqlDatabase, SqliteDatabase, Value, fn
+from peewee import (
+    SQL,
+    Expression,
+    Field,
+    NodeList,
+    PostgresqlDatabase,
+    Select,
+    SqliteDatabase,
+    Value,
+    fn,
+)
 
 from portal.database import database
 from portal.models.application import Application
@@ -17,7 +27,7 @@ from portal.models.base import Record
 from portal.models.user import User, fold
 
 #: A search looks at so many matches, the newest: more than anybody reads.
-MOST_FOUND = 1000
+MOST_FOUND = 500
 #: From so many characters on any part of a name is found.
 TRIGRAM = 3
 
@@ -53,8 +63,7 @@ def find_applications(text: str) -> Found:
         return Found(text, ids[:MOST_FOUND], len(ids) > MOST_FOUND, [])
     ids, owners = _find(Application, text), _find(User, text)
     if owners:
-        theirs = Application.select(Application.id).where(is_one_of(Application.owner, owners))
-        ids += [row_id for (row_id,) in theirs.limit(MOST_FOUND + 1).tuples()]
+        ids += _ids(Application.select(Application.id).where(is_one_of(Application.owner, owners)))
     ids = list(dict.fromkeys(ids))
     more = len(ids) > MOST_FOUND or len(owners) > MOST_FOUND
     return Found(text, ids[:MOST_FOUND], more, owners)
@@ -71,11 +80,17 @@ def is_short(text: str) -> bool:
     return len(fold(text)) < TRIGRAM
 
 
-def is_one_of(field: Field, ids: Sequence[int]) -> Any:
-    """`field IN (…)` with one parameter, however many ids."""
+def is_one_of(field: Field, ids: Sequence[int] | Value) -> Any:
+    """`field IN (…)` with one parameter, however many ids; a slot takes `as_parameter(ids)`."""
+    given = ids if isinstance(ids, Value) else Value(as_parameter(ids), False, False)
     if isinstance(database.obj, PostgresqlDatabase):
-        return field == fn.ANY(Value(list(ids), converter=False, unpack=False))
-    return field.in_(SQL("(SELECT value FROM json_each(?))", [json.dumps(list(ids))]))
+        return field == fn.ANY(given)
+    return field.in_(NodeList((SQL("(SELECT value FROM json_each("), given, SQL("))"))))
+
+
+def as_parameter(ids: Sequence[int]) -> object:
+    """How the database takes a list of ids."""
+    return list(ids) if isinstance(database.obj, PostgresqlDatabase) else json.dumps(list(ids))
 
 
 def _find(table: type[Record], text: str, name: Field | None = None) -> list[int]:
@@ -84,15 +99,16 @@ def _find(table: type[Record], text: str, name: Field | None = None) -> list[int
         rows = table.select(table.id).where(_begins(name, text)).order_by(name)  # type: ignore[attr-defined]
     elif index := _trigrams(table):
         phrase = '"' + fold(text).replace('"', '""') + '"'
-        rows = table.raw(
-            f"SELECT rowid FROM {index} WHERE {index} MATCH ? ORDER BY rowid DESC LIMIT ?",  # noqa: S608 - a table's name
-            phrase,
-            MOST_FOUND + 1,
-        )
-        return [row_id for (row_id,) in rows.tuples()]
+        asked = f"SELECT rowid FROM {index} WHERE {index} MATCH ? ORDER BY rowid DESC LIMIT ?"  # noqa: S608 - a table's name
+        return [row_id for (row_id,) in database.execute_sql(asked, (phrase, MOST_FOUND + 1))]
     else:
         rows = table.select(table.id).where(_contains(table, text)).order_by(table.id.desc())  # type: ignore[attr-defined]
-    return [row_id for (row_id,) in rows.limit(MOST_FOUND + 1).tuples()]
+    return _ids(rows)
+
+
+def _ids(rows: Select) -> list[int]:
+    # Straight from the driver: peewee's rows would cost more than finding them.
+    return [row_id for (row_id,) in database.execute(rows.limit(MOST_FOUND + 1))]
 
 
 def _contains(table: type[Record], text: str) -> Any:
