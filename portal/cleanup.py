@@ -1,11 +1,13 @@
 """Delete what has expired, in short transactions, so that nobody has to wait."""
 
+from time import perf_counter, sleep
 from typing import Any
 
-from peewee import Expression
+from peewee import SQL, Expression
 
 from portal.clock import now
 from portal.credentials import ID_BITS
+from portal.database import database
 from portal.models import (
     AccessToken,
     AuthorizationCode,
@@ -68,12 +70,22 @@ def _delete_by_age(table: type[Record], made_before: int, expired_before: int) -
 
 
 def _delete(table: type[Record], which: Expression) -> int:
-    """Delete the rows that match, `CHUNK` at a time; each chunk is its own transaction."""
+    """Delete the rows that match, `CHUNK` at a time; each chunk is its own transaction.
+
+    The table is read once, however many chunks that makes. After each chunk comes a pause as long
+    as it took: SQLite has one writer and no queue, so that without one the others might try for
+    ten seconds and never find the database free.
+    """
     key: Any = table._meta.primary_key
-    deleted = 0
+    deleted, beyond = 0, SQL("1 = 1")
     while True:
-        chunk = table.select(key).where(which).order_by(key).limit(CHUNK)
-        count = table.delete().where(key.in_(chunk)).execute()
-        deleted += count
-        if count < CHUNK:
+        started = perf_counter()
+        chunk = table.select(key).where(beyond, which).order_by(key).limit(CHUNK)
+        found = [value for (value,) in database.execute(chunk)]
+        if not found:
             return deleted
+        deleted += table.delete().where(beyond, key <= found[-1], which).execute()
+        if len(found) < CHUNK:
+            return deleted
+        beyond = key > found[-1]
+        sleep(perf_counter() - started)
