@@ -17,11 +17,12 @@ from portal.database import transaction
 from portal.htmx import render
 from portal.models import Application, OneTimeLink, Session, User
 from portal.models.connection import Connection
-from portal.models.user import fold
+from portal.models.search import find_people, is_one_of
 from portal.security import no_store, see_other
 from portal.text import plural
 
 PAGE_SIZE = 50
+QUERY_LENGTH = 200
 LAST_ADMINISTRATOR = (
     "You are the last administrator. Make somebody else an administrator first, so that the"
     " portal is never without one."
@@ -93,13 +94,9 @@ def _page(query: str, chip: str) -> Page:
 def _matching(query: str, chip: str):  # type: ignore[no-untyped-def]
     people = User.select()
     if query:
-        query = query.replace("\0", "�")  # PostgreSQL cannot even look for a NUL
-        key = fold(query)
-        people = people.where(
-            User.username_key.contains(key)
-            | User.email_key.contains(key)
-            | User.name.contains(query)
-        )
+        # PostgreSQL cannot even look for a NUL.
+        found, _ = find_people(query.replace("\0", "�")[:QUERY_LENGTH])
+        people = people.where(is_one_of(User.id, found))
     if chip == "administrators":
         people = people.where(User.is_admin)
     elif chip == "disabled":
