@@ -12,6 +12,7 @@ from playhouse.schema_diff import diff_models
 
 from portal.database import MIGRATIONS, database, migrate, open_database, pending_migrations
 from portal.models import TABLES, Scope, User
+from portal.models.search import find_applications
 from tests.engines import POSTGRES, SQLITE
 from tests.factories import make_application, make_user
 
@@ -148,3 +149,40 @@ def test_two_runners_at_once_migrate_once(empty):
     open_database(empty)
     assert differences() == ""
     assert Scope.select().count() == 7
+
+
+@pytest.mark.postgres
+def test_without_the_right_to_add_pg_trgm_the_portal_still_works(request, caplog):
+    """A hosted PostgreSQL may keep its extensions to itself."""
+    cluster = request.getfixturevalue("postgres")
+    cluster.create("refusing")
+    for statement in (
+        "DROP ROLE IF EXISTS clerk",
+        "CREATE ROLE clerk LOGIN",
+        "GRANT USAGE, CREATE ON SCHEMA public TO clerk",
+    ):
+        cluster.execute(statement, "refusing")
+    open_database(cluster.url("refusing").replace("//postgres@", "//clerk@"))
+    try:
+        assert migrate() == NAMES
+        assert "Searches will read every row" in caplog.text
+        assert "pg_trgm" in caplog.text
+        application, _ = make_application(make_user("alice"))
+        assert find_applications("cme Rep").ids == [application.id]
+        down()
+        assert tables() == {"schema_migration"}
+    finally:
+        database.close()
+        cluster.execute('DROP DATABASE "refusing" WITH (FORCE)')
+        cluster.execute("DROP ROLE clerk")
+
+
+def test_rows_from_before_are_found_after_the_upgrade(empty):
+    migrate()
+    application, _ = make_application(make_user("alice"))
+    migrator = Runner(database.obj, str(MIGRATIONS))
+    migrator.down("0004_lists_and_search")
+    assert pending_migrations() == NAMES[3:]
+    assert find_applications("cme Rep").ids == [application.id]  # as before: row by row
+    migrate()
+    assert find_applications("cme Rep").ids == find_applications("lice@").ids == [application.id]
