@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
 from peewee import fn
 from rich.console import Console
@@ -21,7 +22,7 @@ from rich.progress import Progress
 from rich.table import Table
 from werkzeug.datastructures import MultiDict
 
-from bench.scale_portal import Portal, Sample, WrongAnswer, in_turns, prepare
+from bench.scale_portal import Portal, WrongAnswer, in_turns, prepare
 from bench.scale_seed import LIFETIME, client_id, name_of, seed
 from portal import cleanup
 from portal.admin.application_list import Listing
@@ -126,14 +127,17 @@ def _tokens(sides: tuple[Portal, Portal], report: Report, options: argparse.Name
     for side, numbers in lately.items():
         side.enter().note_use(set(numbers))
     small, large = in_turns(sides, lambda s: s.token_call(lately[s].pop()), options.rounds, EACH)
-    report.ratio("token, random client: mean CPU µs", small.mean, large.mean, MICROSECOND, 1.3)
-    report.ratio("token, random client: p99 µs", small.p99, large.p99, MICROSECOND, 1.5)
     _, idle = in_turns(sides, lambda s: s.token_call(s.random_number()), options.rounds, EACH)
-    figures = f"{small.mean / MICROSECOND:,.2f}", f"{idle.mean / MICROSECOND:,.2f}"
-    report.fact("  first use for a while: mean CPU µs", *figures, f"{idle.mean / small.mean:.2f}×")
-    middle = len(small.cpu) // 2
-    first, second = Sample(small.cpu[:middle]).typical, Sample(small.cpu[middle:]).typical
-    return abs(first - second) / min(first, second)
+    base = small.means(EACH)
+    usual, others = median(base), (median(it.means(EACH)) for it in (large, idle))
+    report.ratio("token, random client: CPU µs", usual, next(others), MICROSECOND, 1.3)
+    report.ratio("token, random client: p99 µs", small.p99, large.p99, MICROSECOND, 1.5)
+    first_use = next(others)
+    figures = f"{usual / MICROSECOND:,.2f}", f"{first_use / MICROSECOND:,.2f}"
+    report.fact("  first use for a while: CPU µs", *figures, f"{first_use / usual:.2f}×")
+    quarter = len(base) // 4
+    calm, busy = sorted(base)[quarter], sorted(base)[-1 - quarter]
+    return (busy - calm) / usual
 
 
 def _inserts(sides: tuple[Portal, Portal], report: Report, options: argparse.Namespace) -> float:

@@ -42,10 +42,10 @@ class Sample:
         self.cpu.append(time.thread_time() - cpu)
         self.wall.append(time.perf_counter() - wall)
 
-    @property
-    def mean(self) -> float:
-        """Mean CPU; what is rare but dear counts."""
-        return sum(self.cpu) / len(self.cpu)
+    def means(self, each: int) -> list[float]:
+        """Mean CPU of each turn: what is rare but dear counts."""
+        starts = range(0, len(self.cpu), each)
+        return [sum(self.cpu[at : at + each]) / each for at in starts]
 
     @property
     def typical(self) -> float:

@@ -140,8 +140,8 @@ class Listing:
     def _hint(self) -> str | None:
         if self._found and is_short(self.query):
             return (
-                "These names begin with what you typed. Type three characters or more to search"
-                " in the middle of names, client IDs and owners, too."
+                "One or two characters find the names that begin with them. Type three or more to"
+                " search inside names, client IDs and owners, too."
             )
         if self._found and self._found.more:
             return (
