@@ -173,11 +173,12 @@ def _tokens(applications: int, tokens: int, progress: Progress) -> None:
     task = progress.add_task(f"{tokens:,} access tokens", total=tokens)
     for numbers in _batches(tokens, TOKEN_BATCH):
         with database.atomic():
-            database.execute_sql(
+            database.connection().execute(
                 "INSERT INTO access_token (id, hash, application_id, epoch, scopes, resources,"
                 f" created_at, expires_at) {series.format(numbers.start, numbers.stop)}"
                 f" SELECT {row_id}, {blob}, {first} + n * 7919 % {applications} * {step}, 1,"
                 f" 'public', '', {made} / 1000, {made} / 1000 + {LIFETIME} FROM s"
+                " WHERE true ON CONFLICT DO NOTHING"  # another run may have made the same id
             )
         progress.update(task, advance=len(numbers))
 
