@@ -110,6 +110,20 @@ def test_one_or_two_characters_find_how_names_begin_and_the_page_says_so(browser
     assert "Type three or more" not in browser.get(f"{LIST}?q=wik").text
 
 
+def test_people_are_found_and_the_page_says_what_is_left_out(browser, alice, monkeypatch):
+    for number in range(4):
+        make_user(f"dora{number}", name=f"Theodora {number}")
+    address = "/admin/users"
+    found = browser.get(f"{address}?q=theodo")
+    assert names(found) == [f"Theodora {number}" for number in range(4)]
+    assert "people match" not in found.text
+    short = browser.get(f"{address}?q=do")
+    assert len(names(short)) == 4
+    assert "Type three or more" in short.text
+    monkeypatch.setattr("portal.models.search.MOST_FOUND", 3)
+    assert "people match, and not all are shown" in browser.get(f"{address}?q=theodo").text
+
+
 def test_the_index_follows_every_change(browser, alice):
     application, _ = make_application(alice, name="Old name")
     other, _ = make_application(alice, name="Second")
