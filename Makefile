@@ -1,5 +1,6 @@
 # make run    start Portal on http://localhost:8000 (PORT=8001 for another port)
 # make test   run every check and test that this machine can run
+# make bench-scale   measure a million applications against a hundred (a few minutes, 3 GB of disk)
 #
 # Needs python3 (3.11 or later) with venv, and nothing else: all else goes into .venv.
 
@@ -8,7 +9,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NEEDS := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: run test lint format clean clean-data
+.PHONY: run test lint format clean clean-data bench-scale
 
 run: .venv/ready
 	@$(BIN)/flask --app wsgi serve --demo
@@ -24,6 +25,10 @@ lint: .venv/test-ready
 format: .venv/test-ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# What a million applications cost; see python -m bench.scale --help for SCALE="--postgres" etc.
+bench-scale: .venv/test-ready
+	$(BIN)/python -m bench.scale $(SCALE)
 
 # What people and applications left in instance/; the next start begins afresh.
 clean-data:

@@ -2,24 +2,35 @@
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from peewee import SQL, Select, fn
+from peewee import SQL, Case, Select, Value, fn
 from werkzeug.datastructures import MultiDict
 
+from portal.admin.attention import note_attention
 from portal.clock import now
 from portal.database import database
 from portal.models import Application, Refusal, User
-from portal.models.user import fold
-from portal.text import DAY, plural
+from portal.models.application import FILTERS
+from portal.models.compiled import Compiled, slot
+from portal.models.search import (
+    MOST_FOUND,
+    as_parameter,
+    find_applications,
+    is_one_of,
+    is_short,
+)
+from portal.text import DAY
 
 ADDRESS = "/admin/applications"
 PAGE_SIZE = 25
 #: Counting stops here: "1000+" tells as much and costs the same with a million rows.
 MOST_COUNTED = 1000
+#: So many rows of a filter can be tested one by one.
+FEW = 200
 QUERY_LENGTH = 200
 LARGEST_ID = 2**63 - 1
 
@@ -31,20 +42,23 @@ CHIPS = {
     "never": "Never used",
     "disabled": "Disabled",
 }
+#: What a row of the list shows.
+SHOWN = (
+    Application.id,
+    Application.client_id,
+    Application.name,
+    Application.name_key,
+    Application.grants,
+    Application.confidential,
+    Application.trusted,
+    Application.disabled_at,
+    Application.last_used_at,
+    User.username,
+    User.name,
+)
+Filters = dict[str, tuple[Any, ...]]
+
 SORTS = ("name", "-name", "last_used", "-last_used")
-#: What a reason is called in the list, by how its code starts.
-KINDS = {
-    "redirect_uri": "redirect error",
-    "secret": "client secret error",
-    "authentication": "client secret error",
-    "pkce": "PKCE error",
-    "verifier": "PKCE error",
-    "code": "code error",
-    "refresh": "refresh token error",
-    "device": "device code error",
-    "scope": "scope error",
-    "grant": "grant flow error",
-}
 
 
 @dataclass(frozen=True)
@@ -81,16 +95,18 @@ class Listing:
         self.backwards = "before" in args
         self.cursor = _read_cursor(args.get("before") or args.get("after") or "", self._by_name)
         self.first = _number(args.get("from", ""))
+        self._found = find_applications(self.query) if self.query else None
 
     def context(self) -> dict[str, Any]:
         """What the templates of the list need."""
-        filters = {key: _filter(key) for key in CHIPS}
-        found = self._found()
-        counts = capped_counts({key: (*found, *which) for key, which in filters.items()})
-        page = self._page((*found, *filters[self.chip]), counts[self.chip])
-        _note_attention(page.rows)
+        filters = _filters(now() - DAY)
+        which, counts = self._narrowed(filters) if self._found else (filters, None)
+        counts = counts or capped_counts(filters)
+        page = self._page(which[self.chip], counts[self.chip])
+        note_attention(page.rows)
         return {
             "query": self.query,
+            "hint": self._hint(),
             "chip": self.chip,
             "sort": self.sort,
             "chips": [
@@ -103,18 +119,36 @@ class Listing:
 
     # Which rows
 
-    def _found(self) -> tuple[Any, ...]:
-        if not self.query:
-            return ()
-        key = fold(self.query)
-        owners = User.select(User.id).where(
-            User.username_key.contains(key) | User.email_key.contains(key) | User.name.contains(key)
-        )
-        return (
-            Application.name_key.contains(key)
-            | Application.client_id.contains(self.query)
-            | Application.owner.in_(owners),
-        )
+    def _narrowed(self, filters: Filters) -> tuple[Filters, dict[str, str]]:
+        """The same filters among what the search found, and how many rows each has.
+
+        When the search found too many to look at all, a filter that few rows pass still shows
+        all of its matches; of the others the count says "at least".
+        """
+        found = self._found
+        assert found
+        which: Filters = {key: (found.among, *rule) for key, rule in filters.items()}
+        since, plus = now() - DAY, "+" if found.more else ""
+        tally = _TALLY.run(ids=as_parameter(found.ids), since=since).fetchone()
+        counts = {key: f"{count}{plus}" for key, count in zip(CHIPS, tally, strict=True)}
+        if not found.more:
+            return which, counts
+        totals = zip(CHIPS, _TOTALS.run(since=since).fetchone(), strict=True)
+        few = {key: (*filters[key], found.matches) for key, total in totals if total <= FEW}
+        return {**which, **few}, {**counts, **capped_counts(few)}
+
+    def _hint(self) -> str | None:
+        if self._found and is_short(self.query):
+            return (
+                "One or two characters find the names that begin with them. Type three or more to"
+                " search inside names, client IDs and owners, too."
+            )
+        if self._found and self._found.more:
+            return (
+                f"More than {MOST_FOUND:,} applications match, and not all are shown. Type more to"
+                " find the others."
+            )
+        return None
 
     def _page(self, which: tuple[Any, ...], total: str) -> Page:
         rows, more = self._rows(which)
@@ -143,7 +177,8 @@ class Listing:
         """The rows of this page in their order, and whether more lie beyond."""
         descending = self.sort.startswith("-") != self.backwards
         key = self._key
-        query = Application.select(Application, User).join(User)
+        # Only the ids take part in the sorting; rows that are not shown are not read.
+        query = Application.select(Application.id)
         query = query.where(*which) if which else query
         if self.cursor:
             value, row_id = self.cursor
@@ -152,7 +187,10 @@ class Listing:
             else:
                 query = query.where(key >= value, (key > value) | (Application.id > row_id))
         order = (key.desc(), Application.id.desc()) if descending else (key, Application.id)
-        rows = list(query.order_by(*order).limit(PAGE_SIZE + 1))
+        shown = query.order_by(*order).limit(PAGE_SIZE + 1)
+        rows = list(
+            Application.select(*SHOWN).join(User).where(Application.id.in_(shown)).order_by(*order)
+        )
         page = rows[:PAGE_SIZE]
         return (page[::-1] if self.backwards else page), len(rows) > PAGE_SIZE
 
@@ -189,69 +227,43 @@ def capped_counts(which: Mapping[str, Sequence[Any]]) -> dict[str, str]:
     """How many applications meet each list of conditions, in one statement; at most "1000+"."""
     if not which:
         return {}
-    columns = []
-    for conditions in which.values():
-        some = Application.select(Application.id).limit(MOST_COUNTED + 1)
-        some = some.where(*conditions) if conditions else some
-        columns.append(Select((some.alias("some"),), (fn.COUNT(SQL("*")),)))
-    row = next(iter(Select((), columns).bind(database.obj).tuples().execute()))
+    counts = _counts(which.values(), MOST_COUNTED).bind(database.obj)
+    row = next(iter(counts.tuples().execute()))
     return {
         key: f"{MOST_COUNTED}+" if count > MOST_COUNTED else str(count)
         for key, count in zip(which, row, strict=True)
     }
 
 
-def _filter(chip: str) -> tuple[Any, ...]:
-    """The condition behind a chip; none for all."""
-    if chip == "attention":
-        refused = Refusal.select(Refusal.application_id).where(Refusal.last_at > now() - DAY)
-        return (Application.id.in_(refused),)
-    conditions = {
-        "trusted": (Application.trusted,),
-        "public": (~Application.confidential,),
-        "never": (Application.last_used_at == 0,),
-        "disabled": (Application.disabled_at.is_null(False),),
-    }
-    return conditions.get(chip, ())
+def _counts(which: Iterable[Sequence[Any]], most: int) -> Select:
+    """How many applications meet each list of conditions; counting stops beyond `most`."""
+    columns = []
+    for conditions in which:
+        some = Application.select(Application.id).limit(most + 1)
+        some = some.where(*conditions) if conditions else some
+        columns.append(Select((some.alias("some"),), (fn.COUNT(SQL("*")),)))
+    return Select((), columns)
 
 
-def _note_attention(rows: list[Application]) -> None:
-    """Put what went wrong within a day on each row: `12 redirect errors today`, or None."""
-    since = now() - DAY
-    refused: Any = (
-        Refusal.select(
-            Refusal.application_id,
-            Refusal.reason,
-            fn.SUM(Refusal.count),
-            fn.MIN(Refusal.first_at),
-        )
-        .where(
-            Refusal.application_id.in_([row.id for row in rows]),
-            Refusal.last_at > since,
-        )
-        .group_by(Refusal.application_id, Refusal.reason)
-        .tuples()
-    )
-    kinds: dict[int, dict[str, tuple[int, bool]]] = {}
-    for application_id, reason, count, first_at in refused:
-        mine = kinds.setdefault(application_id, {})
-        times, today = mine.get(_kind(reason), (0, True))
-        mine[_kind(reason)] = times + int(count), today and first_at > since
-    for row in rows:
-        row.attention = _words(kinds[row.id]) if row.id in kinds else None  # type: ignore[attr-defined]
+def _tally(ids: Value, filters: Filters) -> Select:
+    """How many of these applications pass each filter, in one pass over them."""
+    columns = []
+    for rule in filters.values():
+        passed = Case(None, [(condition, SQL("1")) for condition in rule], SQL("0"))
+        columns.append(fn.COALESCE(fn.SUM(passed if rule else SQL("1")), SQL("0")))
+    return Application.select(*columns).where(is_one_of(Application.id, ids))
 
 
-def _kind(reason: str) -> str:
-    return next((kind for start, kind in KINDS.items() if reason.startswith(start)), "error")
+def _filters(since: int | Value) -> Filters:
+    """The condition behind each chip; none for all."""
+    refused = Refusal.select(Refusal.application_id).where(Refusal.last_at > since)
+    rules = {"attention": Application.id.in_(refused), **FILTERS}
+    return {key: (rules[key],) if key else () for key in CHIPS}
 
 
-def _words(kinds: dict[str, tuple[int, bool]]) -> str:
-    """The kind that happened most. A row counts from its first day on, so an older one counts
-    more than today's and is said without a number."""
-    kind, (times, today) = max(kinds.items(), key=lambda item: item[1][0])
-    if today:
-        return f"{plural(times, kind)} today"
-    return f"{kind[0].upper()}{kind[1:]}s today"
+# Building these takes longer than running them.
+_TALLY = Compiled(lambda: _tally(slot("ids"), _filters(slot("since"))))
+_TOTALS = Compiled(lambda: _counts(_filters(slot("since")).values(), FEW).bind(database.obj))
 
 
 def _read_cursor(text: str, by_name: bool) -> tuple[str | int, int] | None:

@@ -17,11 +17,12 @@ from portal.database import transaction
 from portal.htmx import render
 from portal.models import Application, OneTimeLink, Session, User
 from portal.models.connection import Connection
-from portal.models.user import fold
+from portal.models.search import MOST_FOUND, find_people, is_one_of, is_short
 from portal.security import no_store, see_other
 from portal.text import plural
 
 PAGE_SIZE = 50
+QUERY_LENGTH = 200
 LAST_ADMINISTRATOR = (
     "You are the last administrator. Make somebody else an administrator first, so that the"
     " portal is never without one."
@@ -59,47 +60,55 @@ class Page:
 def list_users() -> Response:
     """People by username: searched, filtered, fifty a page."""
     query, chip = request.args.get("q", "").strip(), request.args.get("chip", "")
+    # PostgreSQL cannot even look for a NUL.
+    found, more = find_people(query.replace("\0", "�")[:QUERY_LENGTH]) if query else (None, False)
     return render(
         "admin/users/index.html",
         "admin/users/_table.html",
         query=query,
         chip=chip,
-        chips=_chips(query, chip),
-        page=_page(query, chip),
+        hint=_hint(query, more),
+        chips=_chips(query, chip, found),
+        page=_page(query, chip, found),
     )
 
 
-def _chips(query: str, chip: str) -> list[Chip]:
+def _hint(query: str, more: bool) -> str | None:
+    if query and is_short(query):
+        return (
+            "One or two characters find the usernames that begin with them. Type three or more to"
+            " search inside names and e-mail addresses, too."
+        )
+    if more:
+        return f"More than {MOST_FOUND} people match, and not all are shown. Type more."
+    return None
+
+
+def _chips(query: str, chip: str, found: list[int] | None) -> list[Chip]:
     return [
-        Chip(key, label, _matching(query, key).count(), _address(query, key), key == chip)
+        Chip(key, label, _matching(key, found).count(), _address(query, key), key == chip)
         for key, label in CHIPS
     ]
 
 
-def _page(query: str, chip: str) -> Page:
-    found = _matching(query, chip)
-    total = found.count()
+def _page(query: str, chip: str, found: list[int] | None) -> Page:
+    people = _matching(chip, found)
+    total = people.count()
     asked = request.args.get("page", "1")
     # A number beyond the end shows the last page.
     number = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 9 else 1
     number = max(1, min(number, -(-total // PAGE_SIZE)))
     first = (number - 1) * PAGE_SIZE
-    rows = list(found.order_by(User.username_key).limit(PAGE_SIZE).offset(first))
+    rows = list(people.order_by(User.username_key).limit(PAGE_SIZE).offset(first))
     before = _address(query, chip, number - 1) if number > 1 else None
     after = _address(query, chip, number + 1) if first + len(rows) < total else None
     return Page(rows, first + 1, first + len(rows), total, before, after)
 
 
-def _matching(query: str, chip: str):  # type: ignore[no-untyped-def]
+def _matching(chip: str, found: list[int] | None):  # type: ignore[no-untyped-def]
     people = User.select()
-    if query:
-        query = query.replace("\0", "�")  # PostgreSQL cannot even look for a NUL
-        key = fold(query)
-        people = people.where(
-            User.username_key.contains(key)
-            | User.email_key.contains(key)
-            | User.name.contains(query)
-        )
+    if found is not None:
+        people = people.where(is_one_of(User.id, found))
     if chip == "administrators":
         people = people.where(User.is_admin)
     elif chip == "disabled":

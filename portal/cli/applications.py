@@ -14,7 +14,15 @@ from portal.cli.application_settings import (
     read_options,
     settings_options,
 )
-from portal.cli.command import BadInput, Group, command, print_facts, print_json, print_table
+from portal.cli.command import (
+    BadInput,
+    Group,
+    command,
+    print_facts,
+    print_json,
+    print_json_rows,
+    print_table,
+)
 from portal.cli.users import person_named
 from portal.database import transaction
 from portal.models import Application, ApplicationSecret, User
@@ -46,9 +54,9 @@ def create(name: str, owner: str, as_json: bool, **given: Any) -> None:
 def list_applications(as_json: bool) -> None:
     """Every application, by name."""
     query = Application.select(Application, User).join(User)
-    rows = list(query.order_by(Application.name_key, Application.id))
+    rows = query.order_by(Application.name_key, Application.id).iterator()
     if as_json:
-        print_json([as_dict(row) for row in rows])
+        print_json_rows(as_dict(row) for row in rows)
     else:
         print_table(
             ("Client ID", "Name", "Owner", "Flows", "Kind", "State", "Last used"),

@@ -1,7 +1,8 @@
 """What every command shares: `--json`, one line for an error, and its exit code."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -105,6 +106,16 @@ def current_settings() -> Settings:
 def print_json(value: object) -> None:
     """One JSON document on standard output."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_json_rows(rows: Iterable[object]) -> None:
+    """One JSON document on standard output: a list that need not fit in memory."""
+    separator = "[\n"
+    for row in rows:
+        text = json.dumps(row, indent=2, ensure_ascii=False)
+        click.echo(separator + textwrap.indent(text, "  "), nl=False)
+        separator = ",\n"
+    click.echo("[]" if separator == "[\n" else "\n]")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

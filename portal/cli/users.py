@@ -13,6 +13,7 @@ from portal.cli.command import (
     note,
     print_facts,
     print_json,
+    print_json_rows,
     print_table,
 )
 from portal.database import transaction
@@ -69,9 +70,9 @@ def create(
 @command("list", user)
 def list_users(as_json: bool) -> None:
     """Everybody, by username."""
-    people = list(User.select().order_by(User.username_key))
+    people = User.select().order_by(User.username_key).iterator()
     if as_json:
-        print_json([as_dict(person) for person in people])
+        print_json_rows(as_dict(person) for person in people)
     else:
         print_table(
             ("Username", "Name", "E-mail", "Role", "State", "Last sign-in"),

@@ -63,7 +63,11 @@ _FIRST_SECRET = len(_COLUMNS)
 _LOAD = Compiled(
     lambda: (
         Application.select(
-            *_COLUMNS, ApplicationSecret.id, ApplicationSecret.hash, ApplicationSecret.expires_at
+            *_COLUMNS,
+            ApplicationSecret.id,
+            ApplicationSecret.hash,
+            ApplicationSecret.expires_at,
+            ApplicationSecret.last_used_at,
         )
         .left_outer_join(
             ApplicationSecret,
@@ -133,9 +137,9 @@ class Client(ClientMixin):
         self.token_format, self.id_token_alg, self.subject_type = row[15:18]
         self.resources = row[18].split()
         self.backchannel_logout_uri = row[19]
-        secrets = (r[_FIRST_SECRET:] for r in rows)
-        self.secrets = [Secret(id, bytes(hash), end) for id, hash, end in secrets if id is not None]
-        self.secret_seen_at: dict[int, int] = {}
+        found = [r[_FIRST_SECRET:] for r in rows if r[_FIRST_SECRET] is not None]
+        self.secrets = [Secret(id, bytes(hash), end) for id, hash, end, _ in found]
+        self.secret_seen_at = {id: seen or 0 for id, _, _, seen in found}
 
     # What Authlib asks (ClientMixin)
 

@@ -68,8 +68,9 @@ class Consent(Record):
     @classmethod
     def forget_scope(cls, name: str) -> None:
         """Take one scope out of every consent."""
-        for row in cls.select():
-            if name in row.scopes:
+        like = cls.select(cls.id, cls.scopes).where(cls.scopes.contains(name))
+        for row in like:
+            if name in row.scopes:  # the pattern finds longer names, too
                 cls.update(scopes=[s for s in row.scopes if s != name]).where(
                     cls.id == row.id
                 ).execute()

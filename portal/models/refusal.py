@@ -36,6 +36,7 @@ class Refusal(Record):
         indexes = (
             (("application_id", "reason", "key"), True),
             (("application_id", "last_at"), False),
+            (("last_at", "application_id"), False),  # whose were refused today
         )
 
     @classmethod

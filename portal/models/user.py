@@ -338,6 +338,11 @@ class User(Record, UserMixin):
         return bool(me and me.is_admin and me.is_active and not others.exists())
 
 
+User.add_index(User.username_key, where=User.is_admin, name="user_account_admins")
+User.add_index(
+    User.username_key, where=User.disabled_at.is_null(False), name="user_account_disabled"
+)
+
 #: Every page of a person who is signed in starts with it.
 _SIGNED_IN = Compiled(
     lambda: (

@@ -212,6 +212,24 @@ def test_many_rows_go_in_several_short_transactions(flask, app):
     assert sum('DELETE FROM "access_token"' in sql for sql in statements) == 3
 
 
+def test_rows_that_stay_are_passed_once(flask, app, monkeypatch):
+    """A shorter lifetime leaves live tokens before expired ones: no chunk reads them again."""
+    monkeypatch.setattr("portal.cleanup.CHUNK", 2)
+    for number in range(12):
+        Throttle.create(key=f"k{number:02}", last_at=now() if number % 3 else now() - 30 * DAY)
+    bounds: list[str] = []
+    hook = lambda event: bounds.append(str(event.params))  # noqa: E731
+    database.obj.query_hooks.append(hook)
+    try:
+        assert cleaned(flask) == {"throttles": 4}
+    finally:
+        database.obj.query_hooks.remove(hook)
+    assert any("k03" in bound for bound in bounds)
+    assert sorted(row.key for row in Throttle.select()) == [
+        f"k{number:02}" for number in range(12) if number % 3
+    ]
+
+
 def test_codes_are_known_for_a_day_after_their_end(flask):
     make_code(1)
     make_code(DAY - 60, used_at=now() - DAY + 90)

@@ -6,11 +6,13 @@ import subprocess
 import sys
 
 import pytest
+from peewee import PostgresqlDatabase, SqliteDatabase
 from playhouse.migrations import Runner
 from playhouse.schema_diff import diff_models
 
 from portal.database import MIGRATIONS, database, migrate, open_database, pending_migrations
 from portal.models import TABLES, Scope, User
+from portal.models.search import find_applications
 from tests.engines import POSTGRES, SQLITE
 from tests.factories import make_application, make_user
 
@@ -45,12 +47,33 @@ def down() -> None:
     Runner(database.obj, str(MIGRATIONS)).down(NAMES[0])
 
 
+#: What search needs and no model describes: PostgreSQL's indexes, SQLite's tables.
+SEARCH_INDEXES = {
+    f"{table}_{kind}" for table in ("application", "user_account") for kind in ("prefix", "search")
+}
+SEARCH_TABLES = {
+    f"{table}_search{part}"
+    for table in ("application", "user_account")
+    for part in ("", "_config", "_data", "_docsize", "_idx")
+}
+
+
 def differences() -> str:
-    return str(diff_models(database.obj, TABLES))
+    found = diff_models(database.obj, TABLES)
+    if isinstance(database.obj, PostgresqlDatabase):
+        extra = [index for index in found.drop_indexes if index.name in SEARCH_INDEXES]
+        assert {index.name for index in extra} in (set(), SEARCH_INDEXES)
+        for index in extra:
+            found.drop_indexes.remove(index)
+    return str(found)
 
 
 def tables() -> set[str]:
     return {name for name in database.get_tables() if not name.startswith("sqlite_")}
+
+
+def tables_of_search() -> set[str]:
+    return SEARCH_TABLES if isinstance(database.obj, SqliteDatabase) else set()
 
 
 def described() -> dict[str, tuple[list, list]]:
@@ -68,8 +91,9 @@ def test_migrating_makes_what_the_models_describe(empty):
     assert migrate() == NAMES
     assert pending_migrations() == []
     assert differences() == ""
-    # Beside the models' tables there is only the history.
-    assert tables() == {table._meta.table_name for table in TABLES} | {"schema_migration"}
+    # Beside the models' tables there are only the history and what search needs.
+    models = {table._meta.table_name for table in TABLES}
+    assert tables() == models | {"schema_migration"} | tables_of_search()
 
 
 def test_the_columns_are_those_that_the_models_would_make(empty):
@@ -125,3 +149,40 @@ def test_two_runners_at_once_migrate_once(empty):
     open_database(empty)
     assert differences() == ""
     assert Scope.select().count() == 7
+
+
+@pytest.mark.postgres
+def test_without_the_right_to_add_pg_trgm_the_portal_still_works(request, caplog):
+    """A hosted PostgreSQL may keep its extensions to itself."""
+    cluster = request.getfixturevalue("postgres")
+    cluster.create("refusing")
+    for statement in (
+        "DROP ROLE IF EXISTS clerk",
+        "CREATE ROLE clerk LOGIN",
+        "GRANT USAGE, CREATE ON SCHEMA public TO clerk",
+    ):
+        cluster.execute(statement, "refusing")
+    open_database(cluster.url("refusing").replace("//postgres@", "//clerk@"))
+    try:
+        assert migrate() == NAMES
+        assert "Searches will read every row" in caplog.text
+        assert "pg_trgm" in caplog.text
+        application, _ = make_application(make_user("alice"))
+        assert find_applications("cme Rep").ids == [application.id]
+        down()
+        assert tables() == {"schema_migration"}
+    finally:
+        database.close()
+        cluster.execute('DROP DATABASE "refusing" WITH (FORCE)')
+        cluster.execute("DROP ROLE clerk")
+
+
+def test_rows_from_before_are_found_after_the_upgrade(empty):
+    migrate()
+    application, _ = make_application(make_user("alice"))
+    migrator = Runner(database.obj, str(MIGRATIONS))
+    migrator.down("0004_lists_and_search")
+    assert pending_migrations() == NAMES[3:]
+    assert find_applications("cme Rep").ids == [application.id]  # as before: row by row
+    migrate()
+    assert find_applications("cme Rep").ids == find_applications("lice@").ids == [application.id]

@@ -1,0 +1,1 @@
+"""Measure the portal; nothing here is part of it."""

@@ -1,0 +1,62 @@
+"""What needs attention: what was refused to each application within a day, in a few words."""
+
+from typing import Any
+
+from peewee import fn
+
+from portal.clock import now
+from portal.models import Application, Refusal
+from portal.text import DAY, plural
+
+#: What a reason is called in the list, by how its code starts.
+KINDS = {
+    "redirect_uri": "redirect error",
+    "secret": "client secret error",
+    "authentication": "client secret error",
+    "pkce": "PKCE error",
+    "verifier": "PKCE error",
+    "code": "code error",
+    "refresh": "refresh token error",
+    "device": "device code error",
+    "scope": "scope error",
+    "grant": "grant flow error",
+}
+
+
+def note_attention(rows: list[Application]) -> None:
+    """Put what went wrong within a day on each row: `12 redirect errors today`, or None."""
+    since = now() - DAY
+    refused: Any = (
+        Refusal.select(
+            Refusal.application_id,
+            Refusal.reason,
+            fn.SUM(Refusal.count),
+            fn.MIN(Refusal.first_at),
+        )
+        .where(
+            Refusal.application_id.in_([row.id for row in rows]),
+            Refusal.last_at > since,
+        )
+        .group_by(Refusal.application_id, Refusal.reason)
+        .tuples()
+    )
+    kinds: dict[int, dict[str, tuple[int, bool]]] = {}
+    for application_id, reason, count, first_at in refused:
+        mine = kinds.setdefault(application_id, {})
+        times, today = mine.get(_kind(reason), (0, True))
+        mine[_kind(reason)] = times + int(count), today and first_at > since
+    for row in rows:
+        row.attention = _words(kinds[row.id]) if row.id in kinds else None  # type: ignore[attr-defined]
+
+
+def _kind(reason: str) -> str:
+    return next((kind for start, kind in KINDS.items() if reason.startswith(start)), "error")
+
+
+def _words(kinds: dict[str, tuple[int, bool]]) -> str:
+    """The kind that happened most. A row counts from its first day on, so an older one counts
+    more than today's and is said without a number."""
+    kind, (times, today) = max(kinds.items(), key=lambda item: item[1][0])
+    if today:
+        return f"{plural(times, kind)} today"
+    return f"{kind[0].upper()}{kind[1:]}s today"
