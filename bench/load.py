@@ -70,7 +70,8 @@ class Sample:
 def is_right(plan: Plan, status: int, headers: Any, body: str) -> bool:
     """Whether this is one of the plan's right answers."""
     return any(
-        status == fine.status and fine.text in (headers.get(fine.header, "") if fine.header else body)
+        status == fine.status
+        and fine.text in (headers.get(fine.header, "") if fine.header else body)
         for fine in plan.right
     )
 

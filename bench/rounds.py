@@ -9,7 +9,7 @@ from statistics import median
 
 from bench import load
 from bench.load import Plan, Sample
-from bench.measure import cpu_us
+from bench.measure import cpu_us, pss_mb
 from bench.servers import Server
 
 LOGINS_A_SECOND = 10
@@ -29,7 +29,6 @@ class Round:
 class Target:
     """One line of the table: who is asked what, and what came of it."""
 
-    name: str
     title: str
     server: Server
     plan: Callable[[int], Plan]
@@ -38,6 +37,8 @@ class Target:
     statements: int | None = None
     #: The root of a database's processes that work for this target beside the server's.
     database_pid: int | None = None
+    #: Memory of the server in MB after this target's first second.
+    pss_mb: float = 0.0
     rounds: list[Round] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
@@ -62,7 +63,9 @@ class Target:
             sample = load.run(server.port, plan, seconds, connections, wrk)
         cpu, database = cpu_us(server.pid) - cpu, self._database_us() - database
         after = [server.settled(query) for query in self.rows]
-        self.faults += faults(sample, [b - a for a, b in zip(before, after, strict=True)], connections)
+        self.faults += faults(
+            sample, [b - a for a, b in zip(before, after, strict=True)], connections
+        )
         self.faults += seen
         answers = max(1, sample.requests)
         return Round(sample, cpu / answers, database / answers)
@@ -103,6 +106,7 @@ def play_all(
     for target in targets:
         note(f"warming up: {target.title}")
         target.play(0, 1, connections)
+        target.pss_mb = pss_mb(target.server.pid)
     for turn in range(1, rounds + 1):
         for target in targets:
             note(f"round {turn} of {rounds}: {target.title}")

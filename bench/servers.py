@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -25,26 +25,45 @@ class Failed(Exception):
     """A server that does not start, or not answer rightly; the text says what it said."""
 
 
-class Server:
-    """A running server: its port, its root process and the database that it writes to."""
+def number(url: str, query: str) -> int:
+    """The one number that a query finds in the database at `url`."""
+    if url.startswith("postgresql:"):
+        import psycopg
 
-    def __init__(self, port: int, process: subprocess.Popen, cold_ms: float, url: str) -> None:
-        self.port, self.pid, self.cold_ms, self.url = port, process.pid, cold_ms, url
+        with psycopg.connect(url) as connection:
+            row = connection.execute(query).fetchone()
+    else:
+        path = url.removeprefix("sqlite:///")
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            row = connection.execute(query).fetchone()
+    return int(row[0] or 0) if row else 0
+
+
+def refuse_filled(url: str) -> None:
+    """Failed unless this is the address of a database without anything in it."""
+    if url.startswith("sqlite:///"):
+        filled = Path(url.removeprefix("sqlite:///")).exists()
+    elif url.startswith("postgresql://"):
+        tables = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'public'"
+        filled = number(url, tables) > 0
+    else:
+        raise Failed("The database's address must start with sqlite:/// or postgresql://.")
+    if filled:
+        raise Failed("That database is in use: name an empty one, since it will be filled.")
+
+
+class Server:
+    """A running server: its port, its root process, and the database that it writes to."""
+
+    def __init__(self, title: str, port: int, pid: int, cold_ms: float, url: str = "") -> None:
+        self.title, self.port, self.pid = title, port, pid
+        #: From its start to the first right answer.
+        self.cold_ms = cold_ms
+        self.url = url
 
     def count(self, query: str) -> int:
-        """One number from the database, beside the server; it may lag behind by nothing."""
-        if self.url.startswith("postgresql:"):
-            import psycopg
-
-            with psycopg.connect(self.url) as connection:
-                row = connection.execute(query).fetchone()
-        else:
-            connection = sqlite3.connect(f"file:{self.url.removeprefix('sqlite:///')}?mode=ro", uri=True)
-            try:
-                row = connection.execute(query).fetchone()
-            finally:
-                connection.close()
-        return int(row[0] or 0) if row else 0
+        """One number from the database, read beside the server."""
+        return number(self.url, query)
 
     def settled(self, query: str) -> int:
         """The same, once the requests that were cut off at the end of a round are through."""
@@ -59,7 +78,12 @@ class Server:
 
 @contextmanager
 def running(
-    command: list[str], probe: Plan, port: int, environ: Mapping[str, str], url: str = ""
+    title: str,
+    command: list[str],
+    probe: Plan,
+    port: int,
+    environ: Mapping[str, str],
+    url: str = "",
 ) -> Iterator[Server]:
     """A server that lives as long as the block; `probe` is its first request.
 
@@ -81,8 +105,8 @@ def running(
             cold_ms = (time.perf_counter() - began) * 1e3
             if problem:
                 output.seek(0)
-                raise Failed(f"{' '.join(command[:4])} …: {problem}\n{output.read()[-2000:]}")
-            yield Server(port, process, cold_ms, url)
+                raise Failed(f"{title}: {problem}\n{output.read()[-2000:]}")
+            yield Server(title, port, process.pid, cold_ms, url)
         finally:
             _stop(process)
 
@@ -106,14 +130,10 @@ def _stop(process: subprocess.Popen) -> None:
     """SIGTERM, and SIGKILL for whatever of its session is left after ten seconds."""
     if process.poll() is None:
         process.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 

@@ -60,9 +60,7 @@ def _token_jwt(data: Data, turn: int, connections: int) -> Plan:
 
 
 def _introspect(data: Data, turn: int, connections: int) -> Plan:
-    requests = [
-        ("/oauth/introspect", urlencode({"token": token})) for token in data.access_tokens
-    ]
+    requests = [("/oauth/introspect", urlencode({"token": token})) for token in data.access_tokens]
     return Plan("POST", requests, has(200, "active", "true"), basic(data.api))
 
 
@@ -108,9 +106,7 @@ def _authorize(data: Data, turn: int, connections: int) -> Plan:
         }
     )
     right = [Right(303, f"{REDIRECT_URI}?code=pac_", "Location")]
-    return Plan(
-        "GET", [(f"/oauth/authorize?{query}", "")], right, {"Cookie": data.person_cookie}
-    )
+    return Plan("GET", [(f"/oauth/authorize?{query}", "")], right, {"Cookie": data.person_cookie})
 
 
 def _admin_list(data: Data, turn: int, connections: int) -> Plan:

@@ -43,10 +43,8 @@ class Peer(NamedTuple):
 
 
 def _prepare_toolkit(environ: dict[str, str]) -> None:
-    command = [str(PYTHON), "-m", "bench.peers.oauth_toolkit"]
-    subprocess.run(
-        command, cwd=HERE.parent.parent, env={**os.environ, **environ}, check=True, timeout=60
-    )
+    command = [str(PYTHON), str(HERE / "oauth_toolkit.py")]
+    subprocess.run(command, env={**os.environ, **environ}, check=True, timeout=60)
 
 
 def _prepare_node(environ: dict[str, str]) -> None:
@@ -58,13 +56,13 @@ def _toolkit_command(port: int, workers: int, threads: int) -> list[str]:
     return [
         *(str(PYTHON), "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", str(workers)),
         *("--worker-class", "gthread", "--threads", str(threads), "--keep-alive", "60"),
-        *("--log-level", "warning", "bench.peers.oauth_toolkit:application"),
+        *("--log-level", "warning", "--chdir", str(HERE), "oauth_toolkit:application"),
     ]
 
 
 TOOLKIT = Peer(
     "django-oauth-toolkit",
-    "django-oauth-toolkit, token, client secret unhashed",
+    "django-oauth-toolkit, client secret unhashed",
     _toolkit_command,
     token_plan("/token/", CLIENT, RIGHT, "read"),
     "SELECT COUNT(*) FROM oauth2_provider_accesstoken",
@@ -72,7 +70,7 @@ TOOLKIT = Peer(
 )
 NODE = Peer(
     "oidc-provider",
-    "node oidc-provider, better-sqlite3, token, 1 process",
+    "node oidc-provider, better-sqlite3, 1 process",
     lambda port, workers, threads: ["node", str(HERE / "oidc_provider.mjs"), str(port)],
     token_plan("/token", CLIENT, RIGHT, "read"),
     "SELECT COUNT(*) FROM ClientCredentials",

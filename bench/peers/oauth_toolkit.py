@@ -18,7 +18,7 @@ settings.configure(
         "oauth2_provider",
     ],
     MIDDLEWARE=[],
-    ROOT_URLCONF="bench.peers.oauth_toolkit",
+    ROOT_URLCONF="oauth_toolkit",
     DATABASES={
         "default": {
             "ENGINE": "django.db.backends.sqlite3",

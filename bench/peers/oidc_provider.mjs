@@ -39,6 +39,7 @@ await new Rows('Client').upsert(BENCH_CLIENT_ID, {
   redirect_uris: [],
   response_types: [],
   scope: 'read',
+  id_token_signed_response_alg: 'ES256',
 })
 
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })

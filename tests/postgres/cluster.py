@@ -5,7 +5,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,15 +27,16 @@ OPTIONS = (
 class Cluster:
     """A running PostgreSQL server, and the addresses of its databases."""
 
-    def __init__(self, programs: Path, directory: Path) -> None:
+    def __init__(self, programs: Path, directory: Path, options: Iterable[str] = OPTIONS) -> None:
         self._programs = programs
         self._directory = directory
+        self._options = options
         self._data = directory / "data"
         self.port = _free_port()
 
     def start(self) -> None:
         self._run("initdb", "-D", self._data, "-A", "trust", "-U", ACCOUNT, "-E", "UTF8", "-N")
-        options = " ".join((*OPTIONS, f"-p {self.port}"))
+        options = " ".join((*self._options, f"-p {self.port}"))
         log = self._directory / "log"
         self._run("pg_ctl", "-D", self._data, "-l", log, "-w", "-t", "60", "-o", options, "start")
 
@@ -75,14 +76,14 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster(programs: Path) -> Iterator[Cluster]:
+def running_cluster(programs: Path, options: Iterable[str] = OPTIONS) -> Iterator[Cluster]:
     """A cluster that lives as long as the block."""
     # Not pytest's directory: that one is closed to other accounts.
     directory = Path(tempfile.mkdtemp(prefix="portal-postgres-"))
     try:
         if os.geteuid() == 0:
             shutil.chown(directory, ACCOUNT)
-        cluster = Cluster(programs, directory)
+        cluster = Cluster(programs, directory, options)
         cluster.start()
         try:
             yield cluster
