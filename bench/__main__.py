@@ -1,5 +1,6 @@
 """`python -m bench`: start everybody, ask everybody, print who was how fast."""
 
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -26,10 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.database_url:
                 refuse_filled(options.database_url)
             cast.start()
-        except Failed as error:
+        except (Failed, RuntimeError) as error:
             print(f"Error: {error}", file=sys.stderr)
             return 2
         targets = list(cast.targets.values())
+        seconds = len(targets) * (options.rounds * (options.seconds + 0.5) + 1.5)
+        console.print(f"Measuring for about {seconds / 60:.0f} min", highlight=False)
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("", total=len(targets) * (options.rounds + 1))
 
@@ -52,4 +55,9 @@ def _footprint(server: Server, targets: Sequence[Target]) -> report.Footprint:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # The servers have sessions of their own: nobody else would end them.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Error: stopped."))
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -44,12 +44,21 @@ def refuse_filled(url: str) -> None:
     if url.startswith("sqlite:///"):
         filled = Path(url.removeprefix("sqlite:///")).exists()
     elif url.startswith("postgresql://"):
-        tables = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'public'"
-        filled = number(url, tables) > 0
+        filled = _has_tables(url)
     else:
         raise Failed("The database's address must start with sqlite:/// or postgresql://.")
     if filled:
         raise Failed("That database is in use: name an empty one, since it will be filled.")
+
+
+def _has_tables(url: str) -> bool:
+    import psycopg
+
+    tables = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'public'"
+    try:
+        return number(url, tables) > 0
+    except psycopg.Error as error:
+        raise Failed(f"The database does not answer: {error}") from None
 
 
 class Server:
