@@ -31,6 +31,19 @@ def cpu_us(root: int) -> float:
     return total * TICK_US
 
 
+def machine_us() -> tuple[float, int]:
+    """What all cores together have worked so far, in µs, and how many there are."""
+    lines = (PROC / "stat").read_text().splitlines()
+    # user nice system idle iowait irq softirq steal; guests are counted as users already.
+    spent = list(map(int, lines[0].split()[1:9]))
+    return (sum(spent) - spent[3] - spent[4]) * TICK_US, sum(x[:3] == "cpu" for x in lines) - 1
+
+
+def own_us() -> float:
+    """What this process and the children that it has waited for have worked, in µs."""
+    return sum(os.times()[:4]) * 1e6
+
+
 def pss_mb(root: int) -> float:
     """Memory of the tree in MB; a page that n processes share counts one nth for each."""
     total = 0

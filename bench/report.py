@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import load
-from bench.goals import HELLO, Ratio, Verdict, ratio, yardstick_spread
+from bench.goals import BUSY, HELLO, Ratio, Verdict, others_share, ratio, yardstick_spread
 from bench.rounds import Target
 
 RIGHT, WRONG, MISSED, NOISY = 0, 1, 3, 4  # 2 is for options that cannot be used
@@ -77,6 +77,11 @@ def print_all(
         )
         return
     console.print(_goals_table(verdicts))
+    if (share := others_share(targets)) > BUSY:
+        console.print(
+            f"[bold yellow]BUSY[/]: other programs took {share:.0%} of the machine, so latencies"
+            " are not judged."
+        )
 
 
 def _targets_table(targets: Mapping[str, Target]) -> Table:
@@ -142,6 +147,7 @@ def write_json(
     document = {
         "machine": machine(),
         "noisy": noisy,
+        "others_share": others_share(targets),
         "targets": {name: _facts(target, hello) for name, target in targets.items()},
         "servers": [footprint._asdict() for footprint in footprints],
         "goals": [
@@ -162,7 +168,12 @@ def _facts(target: Target, hello: Target) -> dict[str, Any]:
         "statements": target.statements,
         "faults": target.faults,
         "rounds": [
-            {**vars(done.sample), "cpu_us": done.cpu_us, "database_us": done.database_us}
+            {
+                **vars(done.sample),
+                "cpu_us": done.cpu_us,
+                "database_us": done.database_us,
+                "others": done.others,
+            }
             for done in target.rounds
         ],
     }

@@ -9,7 +9,7 @@ from statistics import median
 
 from bench import load
 from bench.load import Plan, Sample
-from bench.measure import cpu_us, pss_mb
+from bench.measure import cpu_us, machine_us, own_us, pss_mb
 from bench.servers import Server
 
 LOGINS_A_SECOND = 10
@@ -23,6 +23,8 @@ class Round:
     cpu_us: float
     #: Time of the database's own processes, a request; 0 where the server has none.
     database_us: float = 0.0
+    #: The share of the machine that went to programs that have no part in this.
+    others: float = 0.0
 
 
 @dataclass
@@ -58,17 +60,20 @@ class Target:
         """Load the server for a round and write down whatever is wrong."""
         plan, server = self.plan(turn), self.server
         before = [server.count(query) for query in self.rows]
-        cpu, database = cpu_us(server.pid), self._database_us()
+        cpu, database, own = cpu_us(server.pid), self._database_us(), own_us()
+        busy, began = machine_us()[0], time.perf_counter()
         with _logins(server.port, self.logins) as seen:
             sample = load.run(server.port, plan, seconds, connections, wrk)
         cpu, database = cpu_us(server.pid) - cpu, self._database_us() - database
+        busy, cores, own = machine_us()[0] - busy, machine_us()[1], own_us() - own
+        others = (busy - cpu - database - own) / ((time.perf_counter() - began) * 1e6 * cores)
         after = [server.settled(query) for query in self.rows]
         self.faults += faults(
             sample, [b - a for a, b in zip(before, after, strict=True)], connections
         )
         self.faults += seen
         answers = max(1, sample.requests)
-        return Round(sample, cpu / answers, database / answers)
+        return Round(sample, cpu / answers, database / answers, max(0, others))
 
     def _database_us(self) -> float:
         return cpu_us(self.database_pid) if self.database_pid else 0.0

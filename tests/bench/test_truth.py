@@ -143,6 +143,25 @@ def test_a_goal_is_not_judged_when_one_side_was_not_measured():
     assert goals.judge({HELLO: target_with(100)}) == []
 
 
+def test_latencies_are_not_judged_on_a_busy_machine():
+    goal = Goal("p", HELLO, HELLO, 1, "p99")
+    target = target_with(100, 100, 100)
+    assert goals.judge({HELLO: target}, (goal,))
+    for done, others in zip(target.rounds, (0.0, 0.3, 0.3), strict=True):
+        done.others = others
+    assert goals.judge({HELLO: target}, (goal,)) == []
+
+
+def test_other_programs_are_seen(tmp_path):
+    code = "while True: pass"
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        try:
+            busy = play(tmp_path, "", wrk=False).rounds[0].others
+        finally:
+            process.kill()
+    assert busy > 0.4 / measure.machine_us()[1]
+
+
 def test_memory_and_latency_have_goals_too():
     mine, other = target_with(1, p99=13, pss_mb=40), target_with(1, p99=10, pss_mb=80)
     both = (Goal("m", "a", "b", 0.8, "memory"), Goal("p", "a", "b", 1.3, "p99"))
