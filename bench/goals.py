@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from statistics import median
 
 from bench.measure import spread
@@ -63,7 +64,8 @@ def ratio(target: Target, other: Target, of: str = "cpu") -> Ratio:
     """Round by round, since both then met the same machine."""
     value = KINDS[of]
     pairs = zip(target.rounds, other.rounds, strict=True)
-    ratios = [value(mine) / value(theirs) for mine, theirs in pairs]
+    # Nothing to compare with: a server that did not answer, which is a fault already.
+    ratios = [value(mine) / (value(theirs) or inf) for mine, theirs in pairs]
     return Ratio(median(ratios), min(ratios), max(ratios))
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from statistics import median
 
@@ -65,7 +66,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 def spread(values: Sequence[float]) -> float:
     """How far apart the values are: (largest - smallest) / median."""
-    return (max(values) - min(values)) / median(values)
+    return (max(values) - min(values)) / (median(values) or inf)
 
 
 def _stat(pid: int) -> list[str] | None:
