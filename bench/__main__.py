@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         targets = list(cast.targets.values())
         seconds = len(targets) * (options.rounds * (options.seconds + 0.5) + 1.5)
-        console.print(f"Measuring for about {seconds / 60:.0f} min", highlight=False)
+        console.print(f"Measuring for about {seconds:.0f} seconds", highlight=False)
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("", total=len(targets) * (options.rounds + 1))
 
