@@ -34,12 +34,13 @@ def wrk(request) -> bool:
     return request.param == "wrk"
 
 
-def play(tmp_path, lie: str, wrk: bool, chain: Chain | None = None) -> Target:
+def play(
+    tmp_path, lie: str, wrk: bool, chain: Chain | None = None, pid: int | None = None
+) -> Target:
     plan = Plan("POST", [("/", "grant_type=x")], RIGHT, chain=chain)
     with lying_server(tmp_path / "rows.db", lie) as (port, ledger):
-        target = Target(
-            "T", Server("T", port, os.getpid(), 0, ledger.url), lambda turn: plan, (COUNT,)
-        )
+        server = Server("T", port, pid or os.getpid(), 0, ledger.url)
+        target = Target("T", server, lambda turn: plan, (COUNT,))
         target.rounds.append(target.play(1, 0.3, CONNECTIONS, wrk))
     return target
 
@@ -153,13 +154,20 @@ def test_latencies_are_not_judged_on_a_busy_machine():
 
 
 def test_other_programs_are_seen(tmp_path):
-    code = "while True: pass"
-    with subprocess.Popen([sys.executable, "-c", code]) as process:
+    command = (sys.executable, "-c")
+    with (
+        subprocess.Popen([*command, "import time; time.sleep(60)"]) as idle,
+        subprocess.Popen([*command, "while True: pass"]) as stranger,
+    ):
         try:
-            busy = play(tmp_path, "", wrk=False).rounds[0].others
+            before = measure.cpu_us(stranger.pid)
+            others = play(tmp_path, "", wrk=False, pid=idle.pid).rounds[0].others
+            spent = measure.cpu_us(stranger.pid) - before
         finally:
-            process.kill()
-    assert busy > 0.4 / measure.machine_us()[1]
+            idle.kill()
+            stranger.kill()
+    # It ran for a little longer than the round of 0.3 s.
+    assert others > 0.5 * spent / 0.5e6 / measure.machine_us()[1]
 
 
 def test_memory_and_latency_have_goals_too():
