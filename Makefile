@@ -1,5 +1,6 @@
 # make run    start Portal on http://localhost:8000 (PORT=8001 for another port)
 # make test   run every check and test that this machine can run
+# make bench  measure how fast it is (PEERS=1: beside others; BENCH="--help": what else)
 # make bench-scale   measure a million applications against a hundred (a few minutes, 3 GB of disk)
 #
 # Needs python3 (3.11 or later) with venv, and nothing else: all else goes into .venv.
@@ -9,13 +10,29 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NEEDS := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: run test lint format clean clean-data bench-scale
+.PHONY: run test bench bench-peers bench-scale lint format clean clean-data
 
 run: .venv/ready
 	@$(BIN)/flask --app wsgi serve --demo
 
 test: .venv/test-ready lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
+
+bench: .venv/ready $(if $(PEERS),bench-peers)
+	$(BIN)/python -m bench $(if $(PEERS),--peers) $(BENCH)
+
+# Others to compare with, away from .venv; the bench says why when one of them is not there.
+# With its own headers node can build the SQLite module where no ready one is to be had.
+NODE_HOME := $(patsubst %/include/node/node.h,%,$(wildcard /usr/include/node/node.h /usr/local/include/node/node.h))
+
+bench-peers: .venv-bench/ready
+	-test -e bench/peers/node_modules/oidc-provider || \
+	  $(if $(NODE_HOME),npm_config_nodedir=$(firstword $(NODE_HOME))) \
+	  npm install --prefix bench/peers --no-package-lock --no-audit --no-fund
+
+.venv-bench/ready: bench/peers/requirements.txt
+	-$(PY) -m venv .venv-bench && .venv-bench/bin/python -m pip install --quiet \
+	  --disable-pip-version-check -r $< && touch $@
 
 lint: .venv/test-ready
 	$(BIN)/ruff check .
@@ -35,7 +52,7 @@ clean-data:
 	rm -rf instance
 
 clean: clean-data
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-bench bench/peers/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 .venv/ready: $(NEEDS)
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

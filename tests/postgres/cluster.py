@@ -5,7 +5,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,9 +27,10 @@ OPTIONS = (
 class Cluster:
     """A running PostgreSQL server, and the addresses of its databases."""
 
-    def __init__(self, programs: Path, directory: Path) -> None:
+    def __init__(self, programs: Path, directory: Path, options: Iterable[str] = OPTIONS) -> None:
         self._programs = programs
         self._directory = directory
+        self._options = options
         self._data = directory / "data"
         self.port = _free_port()
         self.log = directory / "log"
@@ -39,7 +40,7 @@ class Cluster:
         self.resume()
 
     def resume(self) -> None:
-        options = " ".join((*OPTIONS, f"-p {self.port}"))
+        options = " ".join((*self._options, f"-p {self.port}"))
         start = ("-l", self.log, "-w", "-t", "60", "-o", options, "start")
         self._run("pg_ctl", "-D", self._data, *start)
 
@@ -93,14 +94,14 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster(programs: Path) -> Iterator[Cluster]:
+def running_cluster(programs: Path, options: Iterable[str] = OPTIONS) -> Iterator[Cluster]:
     """A cluster that lives as long as the block."""
     # Not pytest's directory: that one is closed to other accounts.
     directory = Path(tempfile.mkdtemp(prefix="portal-postgres-"))
     try:
         if os.geteuid() == 0:
             shutil.chown(directory, ACCOUNT)
-        cluster = Cluster(programs, directory)
+        cluster = Cluster(programs, directory, options)
         cluster.start()
         try:
             yield cluster

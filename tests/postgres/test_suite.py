@@ -9,7 +9,7 @@ import pytest
 
 TESTS = Path(__file__).parent.parent
 #: These start clusters or browsers, or look at files, themselves.
-ELSEWHERE = {"postgres", "races", "migrations", "hostile", "browser", "faults"}
+ELSEWHERE = {"postgres", "races", "migrations", "hostile", "browser", "faults", "bench"}
 PARTS = {
     path.name: [path]
     for path in sorted(TESTS.iterdir())
