@@ -1,6 +1,7 @@
 """The tables, one family a file."""
 
 from portal.models.application import Application, ApplicationSecret
+from portal.models.audit_event import AuditEvent
 from portal.models.authorization_code import AuthorizationCode
 from portal.models.consent import Consent
 from portal.models.device_code import DeviceCode
@@ -30,6 +31,7 @@ TABLES = [
     Refusal,
     SigningKey,
     LogoutDelivery,
+    AuditEvent,
 ]
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "AccessToken",
     "Application",
     "ApplicationSecret",
+    "AuditEvent",
     "AuthorizationCode",
     "Consent",
     "DeviceCode",
