@@ -1,6 +1,7 @@
 """The tables, one family a file."""
 
 from portal.models.application import Application, ApplicationSecret
+from portal.models.audit_event import AuditEvent
 from portal.models.authorization_code import AuthorizationCode
 from portal.models.consent import Consent
 from portal.models.device_code import DeviceCode
@@ -32,6 +33,7 @@ TABLES = [
     SigningKey,
     LogoutDelivery,
     Lease,
+    AuditEvent,
 ]
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "AccessToken",
     "Application",
     "ApplicationSecret",
+    "AuditEvent",
     "AuthorizationCode",
     "Consent",
     "DeviceCode",
