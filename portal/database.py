@@ -5,13 +5,15 @@ Transactions lock before they read.
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from threading import local
 from typing import Any
 from urllib.parse import urlsplit
 
-from peewee import Database, DatabaseProxy, SqliteDatabase
+from peewee import Database, DatabaseProxy, OperationalError, SqliteDatabase
 from playhouse.migrations import Runner
 
 from portal import postgres
@@ -33,6 +35,31 @@ SQLITE_PRAGMAS = {
     "mmap_size": 1024 * 1024 * 1024,
     "wal_autocheckpoint": 4000,
 }
+#: So long waits a thread that others wait for.
+MOMENT_MS = 30
+
+
+class Busy(Exception):
+    """A thread that may not wait met a lock: what it did has no effect and can be done again."""
+
+
+def is_locked(error: Exception) -> bool:
+    """Whether SQLite gave up because somebody else writes."""
+    return isinstance(error, OperationalError | sqlite3.OperationalError) and "locked" in str(error)
+
+
+class _Thread(local):
+    patient = True
+
+
+_this = _Thread()
+
+
+def lose_patience() -> None:
+    """From now on this thread waits for locks of SQLite a moment only."""
+    if _this.patient:
+        database.close()  # a connection keeps what it was opened with
+        _this.patient = False
 
 
 class Sqlite(SqliteDatabase):
@@ -41,6 +68,12 @@ class Sqlite(SqliteDatabase):
     def __init__(self, path: str, **options: Any) -> None:
         self.disk = Disk(f"{path}-wal")
         super().__init__(path, **options)
+
+    def _connect(self) -> Any:
+        connection = super()._connect()  # type: ignore[misc]
+        if not _this.patient:
+            connection.execute(f"PRAGMA busy_timeout = {MOMENT_MS}")
+        return connection
 
 
 def open_database(url: str) -> Database:

@@ -70,35 +70,32 @@ def _sync(path: str, sync: object) -> None:
         os.close(handle)
 
 
-class _Debt(local):
-    """What this thread has put off."""
+class _Thread(local):
+    """What this thread owes the disk, while it may."""
 
-    puts_off = False
-    disk: Disk | None = None
+    owed: set[Disk] | None = None
 
 
-_debt = _Debt()
+_this = _Thread()
 
 
 def settle(disk: Disk) -> None:
-    """Flush what was just committed: now, or at the end of `putting_off`."""
-    if _debt.puts_off:
-        _debt.disk = disk
-    else:
+    """Flush what this thread just committed, unless it is `putting_off`."""
+    if _this.owed is None:
         disk.flush()
+    else:
+        _this.owed.add(disk)
 
 
 @contextmanager
-def putting_off() -> Iterator[None]:
-    """Let the commits of this thread wait for the disk all at once, at the end of the block.
+def putting_off() -> Iterator[set[Disk]]:
+    """Collect the disks that this thread's commits must still wait for.
 
-    For a server that lets others work meanwhile; nothing may be acknowledged inside.
+    For a server that does something else meanwhile: whoever leaves the block has to wait for each
+    of them before anything is acknowledged.
     """
-    _debt.puts_off = True
+    owed = _this.owed = set()
     try:
-        yield
+        yield owed
     finally:
-        _debt.puts_off = False
-        disk, _debt.disk = _debt.disk, None
-        if disk is not None:
-            disk.flush()
+        _this.owed = None

@@ -10,6 +10,7 @@ from typing import Any
 from flask import Flask
 
 from portal import logs
+from portal.database import Busy
 from portal.metrics import request_seconds
 from portal.settings import Settings
 
@@ -20,6 +21,8 @@ access_log = logging.getLogger(logs.ACCESS)
 
 #: Where whoever answers says which route it was, such as `oauth.token`.
 ENDPOINT = "portal.endpoint"
+#: Set by a server whose thread may not wait for locks: it does the request again when told Busy.
+IMPATIENT = "portal.impatient"
 #: For addresses that lead nowhere: one name, so that nobody can fill the metrics with others.
 UNKNOWN = "unknown"
 #: What a proxy may choose as the id of a request.
@@ -52,16 +55,22 @@ class Observer:
             return start_response(status, [*headers, ("X-Request-ID", mine)], exc_info)
 
         before = logs.request_id.set(mine)
-        began = perf_counter()
+        began, again = perf_counter(), False
         try:
             return self.inner(environ, respond)
+        except Busy:
+            again = True
+            raise
         finally:
-            seconds = perf_counter() - began
-            if self.counts:
-                request_seconds(environ.get(ENDPOINT) or UNKNOWN, line[:3]).observe(seconds)
-            if self.logs:
-                self._log(environ, line[:3], seconds * 1000)
+            if not again:
+                self._note(environ, line[:3], perf_counter() - began)
             logs.request_id.reset(before)
+
+    def _note(self, environ: Environ, status: str, seconds: float) -> None:
+        if self.counts:
+            request_seconds(environ.get(ENDPOINT) or UNKNOWN, status).observe(seconds)
+        if self.logs:
+            self._log(environ, status, seconds * 1000)
 
     def _id_for(self, environ: Environ) -> str:
         if self.believes_proxy:

@@ -29,7 +29,7 @@ LAYERS = (
         "diagnosis",
     },
     {"oauth"},
-    {"admin", "account", "cli", "serve", "sweep"},
+    {"admin", "account", "cli", "serve", "sweep", "worker"},
     {"create_app"},
 )
 #: Neither may know the other, though they share a layer.
