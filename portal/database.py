@@ -39,13 +39,11 @@ SQLITE_PRAGMAS = {
 MOMENT_MS = 30
 
 
-class Busy(Exception):
-    """A thread that may not wait met a lock: what it did has no effect and can be done again."""
+class Busy(BaseException):
+    """A thread that may not wait met a lock: the request can be done again where one may.
 
-
-def is_locked(error: Exception) -> bool:
-    """Whether SQLite gave up because somebody else writes."""
-    return isinstance(error, OperationalError | sqlite3.OperationalError) and "locked" in str(error)
+    Not for anybody but the server that asked for it, as KeyboardInterrupt is.
+    """
 
 
 class _Thread(local):
@@ -60,6 +58,13 @@ def lose_patience() -> None:
     if _this.patient:
         database.close()  # a connection keeps what it was opened with
         _this.patient = False
+
+
+def give_way(error: Exception) -> None:
+    """Raise Busy when `error` says that somebody else writes, and this thread may not wait."""
+    failed = isinstance(error, OperationalError | sqlite3.OperationalError)
+    if failed and not _this.patient and "locked" in str(error):
+        raise Busy from error
 
 
 class Sqlite(SqliteDatabase):

@@ -9,7 +9,7 @@ from peewee import InterfaceError, OperationalError
 from werkzeug.exceptions import BadHost, HTTPException, InternalServerError
 
 from portal import logs
-from portal.database import database
+from portal.database import database, give_way
 from portal.htmx import render
 from portal.models.signing_key import WrongSecretKey
 
@@ -76,7 +76,10 @@ def _http_error(error: HTTPException) -> Response | HTTPException:
 
 
 def _database_error(error: Exception) -> Response:
-    log.error("database: %s", error.__class__.__name__, exc_info=error)
+    give_way(error)
+    # One line: while the database is away there is one for every request.
+    reason = str(error).partition("\n")[0][:200]
+    log.error("database: %s: %s", error.__class__.__name__, reason)
     if not database.in_transaction():
         database.close()  # the next request of this thread connects anew
     response = _answer(503)

@@ -21,8 +21,6 @@ access_log = logging.getLogger(logs.ACCESS)
 
 #: Where whoever answers says which route it was, such as `oauth.token`.
 ENDPOINT = "portal.endpoint"
-#: Set by a server whose thread may not wait for locks: it does the request again when told Busy.
-IMPATIENT = "portal.impatient"
 #: For addresses that lead nowhere: one name, so that nobody can fill the metrics with others.
 UNKNOWN = "unknown"
 #: What a proxy may choose as the id of a request.

@@ -1,8 +1,8 @@
 """A worker of `serve`: hands granian's requests (RSGI) to the WSGI application.
 
-One thread takes the requests in and answers what machines ask by itself: that is done before it
-could be handed to another thread. People's pages go to threads of their own, and so does whatever
-must wait: for PostgreSQL, for a lock, for the disk. A body is taken in before anybody works on it,
+One thread takes the requests in and answers those of the protocol by itself: that is done before
+they could be handed to another thread. Pages go to threads of their own, and so does whatever must
+wait: for PostgreSQL, for a lock, for the disk. A body is taken in before anybody works on it,
 so stalled uploads hold nobody up.
 """
 
@@ -25,7 +25,6 @@ from peewee import OperationalError
 from portal import sweep
 from portal.database import Busy, lose_patience, on_sqlite
 from portal.disk import Disk, putting_off
-from portal.observer import IMPATIENT
 from portal.security import MACHINE_ENDPOINTS, MAX_BODY_BYTES
 
 log = logging.getLogger(__name__)
@@ -34,6 +33,8 @@ log = logging.getLogger(__name__)
 THREADS = "SERVE_THREADS"
 #: Whoever watches is answered at once, also when every page waits for a database that hangs.
 WATCHED = {"/healthz", "/readyz", "/metrics"}
+#: What applications ask, and send people to. Nothing here hashes a password, which takes long.
+AT_ONCE = (*MACHINE_ENDPOINTS, "/oauth/authorize", "/oauth/userinfo", "/oauth/jwks")
 #: So much of a body that is too long is read and thrown away before the answer.
 DISCARDED_BYTES = 32 * 1024 * 1024
 #: An answer that is longer is sent while it is made.
@@ -88,17 +89,18 @@ class Worker:
     def __init__(self, app: App, threads: int) -> None:
         self._app = app
         self._pages = ThreadPoolExecutor(threads, "page")
+        self._patient = ThreadPoolExecutor(threads, "patient")
         self._watch = ThreadPoolExecutor(2, "watch")
         self._flushes = Flushes()
         # PostgreSQL is asked over the network: meanwhile this thread has other things to do.
-        self._at_once = frozenset(MACHINE_ENDPOINTS) if on_sqlite() else frozenset()
+        self._at_once = frozenset(AT_ONCE if on_sqlite() else ())
 
     async def handle(self, scope: Any, protocol: Any) -> None:
         """One request, as RSGI hands it over."""
         environ = make_environ(scope)
         if not await _receive(environ, protocol):
             answer = CUT
-        elif environ["PATH_INFO"] in self._at_once and environ["REQUEST_METHOD"] == "POST":
+        elif environ["PATH_INFO"] in self._at_once:
             answer = await self._answer_at_once(environ)
         else:
             pool = self._watch if environ["PATH_INFO"] in WATCHED else self._pages
@@ -109,7 +111,6 @@ class Worker:
             await self._stream(answer, answer.more, protocol)
 
     async def _answer_at_once(self, environ: Environ) -> Answer:
-        environ[IMPATIENT] = True
         lose_patience()
         try:
             with putting_off() as owed:
@@ -117,9 +118,9 @@ class Worker:
             for disk in owed:
                 await self._flushes.wait(disk)
         except Busy:
-            del environ[IMPATIENT]
             environ["wsgi.input"].seek(0)
-            return await _in(self._pages, _ask, self._app, environ)
+            # In threads of their own: pages that only read need not wait for who writes.
+            return await _in(self._patient, _ask, self._app, environ)
         except OperationalError as error:
             log.error("database: %s", error)
             return UNAVAILABLE

@@ -13,12 +13,12 @@ from flask import Flask, request
 from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.wrappers import Response
 
-from portal.database import Busy, is_locked
+from portal.database import give_way
 from portal.oauth import current_server
 from portal.oauth.authorization_server import PortalServer
 from portal.oauth.metadata import OPEN_TO_SCRIPTS
 from portal.oauth.request_filter import MachineCall
-from portal.observer import ENDPOINT, IMPATIENT
+from portal.observer import ENDPOINT
 from portal.security import MACHINE_ENDPOINTS, MAX_BODY_BYTES, plain_headers
 
 Environ = dict[str, Any]
@@ -60,8 +60,7 @@ class ShortDoor:
         try:
             answer = server.answer(NAMES[path], MachineCall.of(environ, body))
         except Exception as error:
-            if IMPATIENT in environ and is_locked(error):
-                raise Busy from error
+            give_way(error)
             return self._failure(error, environ)(environ, start_response)
         content = answer.body.encode()
         length = ("Content-Length", str(len(content)))
