@@ -125,11 +125,7 @@ class Settings:
         )
         if made.htmx not in ("cdn", "local", "off"):
             raise SettingError(f"PORTAL_HTMX must be cdn, local or off, not {made.htmx!r}.")
-        if not made.database_url.startswith(("sqlite:///", "postgresql://", "postgres://")):
-            raise SettingError(
-                "DATABASE_URL must start with sqlite:/// or postgresql://, for example"
-                " sqlite:///instance/portal.db."
-            )
+        check_database_url(made.database_url)
         if len(made.secret_key) < 32:
             raise SettingError(
                 "PORTAL_SECRET_KEY must have at least 32 characters; make one with"
@@ -192,6 +188,27 @@ def checked_issuer(issuer: str) -> str:
     if issuer.endswith("/"):
         raise SettingError(f"PORTAL_ISSUER must not end with a slash: use {issuer.rstrip('/')!r}.")
     return issuer
+
+
+def check_database_url(url: str) -> None:
+    """SettingError for an address that cannot be read; it may hold a password, so none is shown."""
+    if not url.startswith(("sqlite:///", "postgresql://", "postgres://")):
+        raise SettingError(
+            "DATABASE_URL must start with sqlite:/// or postgresql://, for example"
+            " sqlite:///instance/portal.db."
+        )
+    if url.startswith("sqlite:"):
+        return
+    try:
+        parts = urlsplit(url)
+        good = parts.port != 0 and not parts.fragment and "/" not in parts.path[1:]
+    except ValueError:
+        good = False
+    if not good:
+        raise SettingError(
+            "DATABASE_URL must look like postgresql://name:password@host:5432/portal; write / and @"
+            " and : and # and ? and [ in the password as %2F, %40, %3A, %23, %3F and %5B."
+        )
 
 
 def _check_watching(settings: Settings) -> None:

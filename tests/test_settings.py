@@ -107,6 +107,9 @@ def test_names_for_the_tests_are_left_alone(tmp_path):
         ("PORTAL_METRICS_TOKEN", "ü" * 40),
         ("DATABASE_URL", "mysql://localhost/portal"),
         ("DATABASE_URL", "portal.db"),
+        ("DATABASE_URL", "postgresql://host:port/portal"),
+        ("DATABASE_URL", "postgresql://host:0/portal"),
+        ("DATABASE_URL", "postgresql://portal:hush[hush@host/portal"),
         ("PORTAL_ISSUER", "login.example.org"),
         ("PORTAL_ISSUER", "http://login.example.org"),
         ("PORTAL_ISSUER", "https://login.example.org/"),
@@ -120,6 +123,14 @@ def test_names_for_the_tests_are_left_alone(tmp_path):
 )
 def test_a_value_that_cannot_be_used_stops_with_a_line_that_names_it(tmp_path, name, value):
     assert name in complaint(tmp_path, **{name: value})
+
+
+@pytest.mark.parametrize("sign", ["/", "#", "[", "1/", "1#"])
+def test_a_password_that_is_not_escaped_is_not_shown(tmp_path, sign):
+    url = f"postgresql://portal:{sign}hush@host/portal"
+    told = complaint(tmp_path, DATABASE_URL=url)
+    assert "%2F" in told
+    assert "hush" not in told
 
 
 def test_an_empty_value_counts_as_none(tmp_path):
