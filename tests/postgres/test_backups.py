@@ -206,6 +206,21 @@ def test_what_was_written_meanwhile_is_noticed(lived_in, flask, settings, tmp_pa
     assert content(url) == content(settings.database_url)
 
 
+def test_the_database_that_a_copy_cannot_reach_is_named(lived_in, flask, settings):
+    pytest.importorskip("psycopg")
+    answer = flask("db", "copy", settings.database_url, "postgresql://portal:hush@127.0.0.1:1/new")
+    assert answer.code == 1
+    assert "postgresql://127.0.0.1:1/new cannot be reached" in answer.err
+    assert "hush" not in answer.err
+
+
+def test_an_address_with_a_password_that_is_not_escaped_is_refused(lived_in, flask, settings):
+    answer = flask("db", "copy", settings.database_url, "postgresql://portal:hu/sh@host/new")
+    assert answer.code == 2
+    assert "%2F" in answer.complaint
+    assert "sh@" not in answer.err
+
+
 def test_a_target_that_was_only_upgraded_counts_as_empty(lived_in, flask, settings, tmp_path):
     url = f"sqlite:///{tmp_path}/elsewhere.db"
     assert run(url, "-m", "flask", "--app", "wsgi", "db", "upgrade").returncode == 0
