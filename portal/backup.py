@@ -12,6 +12,7 @@ from peewee import Database, DatabaseError, SqliteDatabase
 
 from portal import copying
 from portal.database import connected, migrate, newer_migrations
+from portal.disk import settle
 from portal.models import TABLES, Application, SigningKey
 from portal.models.signing_key import WrongSecretKey
 
@@ -74,6 +75,7 @@ def restore_backup(
             if isinstance(target, SqliteDatabase):
                 # Through SQLite, not over its file: other processes have that open.
                 _copy_pages(file.connection(), target.connection(), on_progress)
+                settle(target.disk)  # type: ignore[attr-defined]
             else:
                 _import(file, target, sum(counts.values()), on_progress)
     return counts
