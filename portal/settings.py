@@ -1,6 +1,7 @@
 """Every setting: name, type, default and meaning. An unknown name stops the start."""
 
 import difflib
+import fcntl
 import os
 import re
 import secrets
@@ -262,12 +263,14 @@ def _is_sender(text: str) -> bool:
 def _kept_secret_key(instance: Path) -> str:
     """The key in instance/secret_key; made once (mode 600), also when two starts race."""
     path = instance / "secret_key"
+    if path.exists() and (kept := path.read_text().strip()):
+        return kept
     instance.mkdir(parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with os.fdopen(handle, "w") as file:
-        key = secrets.token_urlsafe(48)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    with os.fdopen(handle, "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        # Empty: it is new, or whoever began to write it was killed.
+        key = file.read().strip() or secrets.token_urlsafe(48)
+        file.seek(0)
         file.write(key)
     return key

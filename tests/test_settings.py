@@ -5,6 +5,7 @@ import re
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 
@@ -188,6 +189,20 @@ def test_the_secret_key_is_made_once_and_nobody_else_may_read_it(tmp_path):
     assert Settings.from_env({}, instance=tmp_path / "instance").secret_key == first.secret_key
     mode = (tmp_path / "instance" / "secret_key").stat().st_mode
     assert stat.S_IMODE(mode) == 0o600
+
+
+def test_a_secret_key_that_was_never_written_is_made_anew(tmp_path):
+    """A start that was killed leaves an empty file."""
+    (tmp_path / "secret_key").touch(0o600)
+    made = Settings.from_env({}, instance=tmp_path).secret_key
+    assert len(made) >= 32
+    assert (tmp_path / "secret_key").read_text() == made
+
+
+def test_starts_that_race_agree_on_the_secret_key(tmp_path):
+    with ThreadPoolExecutor(8) as starts:
+        made = list(starts.map(lambda _: Settings.from_env({}, instance=tmp_path), range(8)))
+    assert len({settings.secret_key for settings in made}) == 1
 
 
 def test_a_wrong_setting_stops_the_server_with_one_line():
