@@ -149,7 +149,8 @@ def _setting_errors() -> Iterator[None]:
     try:
         yield
     except SettingError as error:
-        raise BadInput(str(error).removeprefix("DATABASE_URL: ")) from None
+        text = str(error).removeprefix("DATABASE_URL: ").replace("DATABASE_URL", "An address", 1)
+        raise BadInput(text) from None
 
 
 @contextmanager

@@ -245,7 +245,7 @@ def test_a_target_that_is_used_is_left_alone(lived_in, flask, settings, tmp_path
     [
         ("sqlite:///{here}/none.db", "sqlite:///{here}/new.db", "There is no file"),
         ("{url}", "{url}", "the same database"),
-        ("mysql://h/x", "{url}", "starts with sqlite:/// or postgresql://"),
+        ("mysql://h/x", "{url}", "An address must start with sqlite:/// or postgresql://"),
         ("{url}", "postgresql://h/x?pool=none", "pool must be"),
     ],
 )
