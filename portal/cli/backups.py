@@ -99,7 +99,10 @@ def restore(file: Path, force: bool, as_json: bool) -> None:
     """
     key = current_server().keys.encryption_key
     with _refusals(), _bar("Restoring") as on_progress:
-        counts = backups.restore_backup(file, database.obj, key, force, on_progress)
+        try:
+            counts = backups.restore_backup(file, database.obj, key, force, on_progress)
+        except OSError as error:
+            raise Failure(f"A copy of {file} cannot be made: {error.strerror}.") from None
     current_server().keys.forget()
     if as_json:
         print_json({"file": str(file), "rows": counts})

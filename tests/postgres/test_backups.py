@@ -377,6 +377,23 @@ def test_a_backup_of_a_newer_release_is_refused_and_one_of_an_older_is_migrated(
     assert Scope.select().count() == 8
 
 
+def test_a_backup_that_cannot_be_copied_is_not_called_damaged(lived_in, flask, settings, tmp_path):
+    file = tmp_path / "kept.db"
+    assert flask("backup", str(file)).code == 0
+    line = f"ulimit -f 100; {sys.executable} -m flask --app wsgi restore {file} --force"
+    full = subprocess.run(
+        ["sh", "-c", line],
+        cwd=ROOT,
+        env=environ(settings.database_url, SECRET_KEY),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert full.returncode == 2
+    assert full.stderr.count("\n") == 1
+    assert "TMPDIR" in full.stderr
+
+
 def test_a_backup_that_another_secret_key_belongs_to_is_refused(lived_in, settings, tmp_path):
     file = tmp_path / "kept.db"
     flask = ("-m", "flask", "--app", "wsgi")
