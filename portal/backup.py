@@ -12,6 +12,7 @@ from peewee import Database, DatabaseError, SqliteDatabase
 
 from portal import copying
 from portal.database import connected, migrate, newer_migrations
+from portal.disk import settle
 from portal.models import TABLES, Application, SigningKey
 from portal.models.signing_key import WrongSecretKey
 
@@ -19,6 +20,9 @@ from portal.models.signing_key import WrongSecretKey
 PAGES = 4096
 #: Restored applications get a version that no running process can have in memory.
 LOWEST_VERSION, VERSIONS = 2**20, 2**30
+
+#: What SQLite says of a file that is no database, or a damaged one.
+NO_DATABASE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 
 #: What is told as the work goes on: how much is done, and of how much.
 OnProgress = Callable[[int, int], None]
@@ -50,8 +54,9 @@ def restore_backup(
 ) -> dict[str, int]:
     """Put the portal in the file in the place of what `target` holds, all or nothing.
 
-    Raises BackupRefused; with `force` it replaces a portal that is used, and takes a backup that
-    another secret key belongs to.
+    Works on a copy of the file in TMPDIR; OSError when there is no such folder. Raises
+    BackupRefused; with `force` it replaces a portal that is used, and takes a backup that another
+    secret key belongs to.
     """
     if not force and copying.is_used(target):
         raise BackupRefused(
@@ -74,6 +79,7 @@ def restore_backup(
             if isinstance(target, SqliteDatabase):
                 # Through SQLite, not over its file: other processes have that open.
                 _copy_pages(file.connection(), target.connection(), on_progress)
+                settle(target.disk)  # type: ignore[attr-defined]
             else:
                 _import(file, target, sum(counts.values()), on_progress)
     return counts
@@ -156,7 +162,12 @@ def _copy_file(path: Path, made: Path) -> None:
         ):
             file.backup(copy)
             tables = {name for (name,) in copy.execute("SELECT name FROM sqlite_master")}
-    except sqlite3.Error:
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) not in NO_DATABASE:
+            raise BackupRefused(
+                f"{path} cannot be copied to {made.parent.parent} ({error}): set TMPDIR to a folder"
+                " with room for it."
+            ) from None
         tables = set()
     if begins != b"SQLite format 3\0" or not {"schema_migration", "user_account"} <= tables:
         raise BackupRefused(f"{path} is not a backup of Portal, or it is damaged.")

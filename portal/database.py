@@ -185,6 +185,7 @@ def newer_migrations(which: Database) -> list[str]:
 @contextmanager
 def _migration_lock(which: Database) -> Iterator[None]:
     if isinstance(which, postgres.PooledPostgres):
+        which.connection()  # what cannot be reached says so here, as an error of peewee
         # A transaction of its own holds it: pgbouncer may give each of ours another session.
         with closing(which.extra_connection()) as holder, holder.transaction():
             holder.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))

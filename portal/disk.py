@@ -42,18 +42,20 @@ class Disk:
     def _run(self) -> None:
         self._begun += 1
         self._changed.release()
+        written = False
         try:
             written = self._flush_now()
         finally:
+            # Whatever happened: those who wait for this flush must not wait for ever.
             self._changed.acquire()
-        self._ended = self._begun
-        if not written:
-            self._failed = self._begun
-        self._changed.notify_all()
+            self._ended = self._begun
+            if not written:
+                self._failed = self._begun
+            self._changed.notify_all()
 
     def _flush_now(self) -> bool:
         try:
-            _sync(self._path, os.fdatasync)
+            _sync(self._path, getattr(os, "fdatasync", os.fsync))  # macOS has only one of them
             if not self._knows_folder:  # that the file is there at all
                 _sync(os.path.dirname(self._path) or ".", os.fsync)
                 self._knows_folder = True

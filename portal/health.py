@@ -91,8 +91,8 @@ class Readiness:
 class Question(threading.Thread):
     """A question that may never be answered, so nobody's request asks it.
 
-    It takes a connection of its own: an old one may lead to a server that is gone, and its silence
-    would outlast the server's return.
+    It has a connection of the pool to itself; one that leads to a server that is gone breaks after
+    `tcp_user_timeout`, and the next question takes another one.
     """
 
     def __init__(self, readiness: Readiness) -> None:

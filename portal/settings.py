@@ -1,6 +1,7 @@
 """Every setting: name, type, default and meaning. An unknown name stops the start."""
 
 import difflib
+import fcntl
 import os
 import re
 import secrets
@@ -125,11 +126,7 @@ class Settings:
         )
         if made.htmx not in ("cdn", "local", "off"):
             raise SettingError(f"PORTAL_HTMX must be cdn, local or off, not {made.htmx!r}.")
-        if not made.database_url.startswith(("sqlite:///", "postgresql://", "postgres://")):
-            raise SettingError(
-                "DATABASE_URL must start with sqlite:/// or postgresql://, for example"
-                " sqlite:///instance/portal.db."
-            )
+        check_database_url(made.database_url)
         if len(made.secret_key) < 32:
             raise SettingError(
                 "PORTAL_SECRET_KEY must have at least 32 characters; make one with"
@@ -194,6 +191,27 @@ def checked_issuer(issuer: str) -> str:
     return issuer
 
 
+def check_database_url(url: str) -> None:
+    """SettingError for an address that cannot be read; it may hold a password, so none is shown."""
+    if not url.startswith(("sqlite:///", "postgresql://", "postgres://")):
+        raise SettingError(
+            "DATABASE_URL must start with sqlite:/// or postgresql://, for example"
+            " sqlite:///instance/portal.db."
+        )
+    if url.startswith("sqlite:"):
+        return
+    try:
+        parts = urlsplit(url)
+        good = parts.port != 0 and not parts.fragment and "/" not in parts.path[1:]
+    except ValueError:
+        good = False
+    if not good:
+        raise SettingError(
+            "DATABASE_URL must look like postgresql://name:password@host:5432/portal; write / and @"
+            " and : and # and ? and [ in the password as %2F, %40, %3A, %23, %3F and %5B."
+        )
+
+
 def _check_watching(settings: Settings) -> None:
     if settings.log not in ("text", "json"):
         raise SettingError(f"PORTAL_LOG must be text or json, not {settings.log!r}.")
@@ -245,12 +263,14 @@ def _is_sender(text: str) -> bool:
 def _kept_secret_key(instance: Path) -> str:
     """The key in instance/secret_key; made once (mode 600), also when two starts race."""
     path = instance / "secret_key"
+    if path.exists() and (kept := path.read_text().strip()):
+        return kept
     instance.mkdir(parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with os.fdopen(handle, "w") as file:
-        key = secrets.token_urlsafe(48)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    with os.fdopen(handle, "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        # Empty: it is new, or whoever began to write it was killed.
+        key = file.read().strip() or secrets.token_urlsafe(48)
+        file.seek(0)
         file.write(key)
     return key

@@ -159,6 +159,11 @@ def test_nginx_sets_what_doctor_asks_for():
     assert f"client_max_body_size {MAX_BODY_BYTES // 1024}k;" in text
 
 
+@pytest.mark.parametrize("name", ["nginx.conf", "Caddyfile"])
+def test_the_proxies_choose_the_id_of_a_request(name):
+    assert "X-Request-ID" in (DEPLOY / name).read_text()
+
+
 def test_caddy_understands_its_file(tmp_path):
     caddy = program("caddy")
     path = str(DEPLOY / "Caddyfile")

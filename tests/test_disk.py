@@ -4,6 +4,7 @@ import os
 import sqlite3
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from peewee import OperationalError
@@ -89,6 +90,26 @@ def test_a_disk_that_fails_is_not_taken_for_a_yes(flushes, monkeypatch):
 
     with pytest.raises(OperationalError, match="disk I/O error"):
         write("one")
+
+
+def test_a_flush_that_breaks_off_leaves_nobody_waiting(flushes, monkeypatch):
+    def break_off(handle: int) -> None:
+        time.sleep(0.05)
+        raise MemoryError
+
+    monkeypatch.setattr(os, "fdatasync", break_off)
+    disk = database.obj.disk
+    waiting = [threading.Thread(target=_flush, args=(disk,), daemon=True) for _ in range(3)]
+    for thread in waiting:
+        thread.start()
+    for thread in waiting:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in waiting)
+
+
+def _flush(disk) -> None:
+    with suppress(MemoryError, OperationalError):
+        disk.flush()
 
 
 def test_people_and_applications_are_kept_so(flushes):

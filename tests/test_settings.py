@@ -5,6 +5,7 @@ import re
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 
@@ -107,6 +108,9 @@ def test_names_for_the_tests_are_left_alone(tmp_path):
         ("PORTAL_METRICS_TOKEN", "ü" * 40),
         ("DATABASE_URL", "mysql://localhost/portal"),
         ("DATABASE_URL", "portal.db"),
+        ("DATABASE_URL", "postgresql://host:port/portal"),
+        ("DATABASE_URL", "postgresql://host:0/portal"),
+        ("DATABASE_URL", "postgresql://portal:hush[hush@host/portal"),
         ("PORTAL_ISSUER", "login.example.org"),
         ("PORTAL_ISSUER", "http://login.example.org"),
         ("PORTAL_ISSUER", "https://login.example.org/"),
@@ -120,6 +124,14 @@ def test_names_for_the_tests_are_left_alone(tmp_path):
 )
 def test_a_value_that_cannot_be_used_stops_with_a_line_that_names_it(tmp_path, name, value):
     assert name in complaint(tmp_path, **{name: value})
+
+
+@pytest.mark.parametrize("sign", ["/", "#", "[", "1/", "1#"])
+def test_a_password_that_is_not_escaped_is_not_shown(tmp_path, sign):
+    url = f"postgresql://portal:{sign}hush@host/portal"
+    told = complaint(tmp_path, DATABASE_URL=url)
+    assert "%2F" in told
+    assert "hush" not in told
 
 
 def test_an_empty_value_counts_as_none(tmp_path):
@@ -177,6 +189,20 @@ def test_the_secret_key_is_made_once_and_nobody_else_may_read_it(tmp_path):
     assert Settings.from_env({}, instance=tmp_path / "instance").secret_key == first.secret_key
     mode = (tmp_path / "instance" / "secret_key").stat().st_mode
     assert stat.S_IMODE(mode) == 0o600
+
+
+def test_a_secret_key_that_was_never_written_is_made_anew(tmp_path):
+    """A start that was killed leaves an empty file."""
+    (tmp_path / "secret_key").touch(0o600)
+    made = Settings.from_env({}, instance=tmp_path).secret_key
+    assert len(made) >= 32
+    assert (tmp_path / "secret_key").read_text() == made
+
+
+def test_starts_that_race_agree_on_the_secret_key(tmp_path):
+    with ThreadPoolExecutor(8) as starts:
+        made = list(starts.map(lambda _: Settings.from_env({}, instance=tmp_path), range(8)))
+    assert len({settings.secret_key for settings in made}) == 1
 
 
 def test_a_wrong_setting_stops_the_server_with_one_line():

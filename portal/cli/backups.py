@@ -7,7 +7,7 @@ from pathlib import Path
 from time import monotonic
 
 import click
-from peewee import Database
+from peewee import Database, DatabaseError, InterfaceError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -19,7 +19,7 @@ from portal.cli.data import db
 from portal.database import connected, database, describe
 from portal.models import TABLES
 from portal.oauth import current_server
-from portal.settings import SettingError
+from portal.settings import SettingError, check_database_url
 from portal.text import plural
 
 KEEP_THE_KEY = (
@@ -38,6 +38,9 @@ def copy(source: str, target: str, restart: bool, as_json: bool) -> None:
     Stop the portal first: what is written meanwhile does not arrive. The target must be empty.
     A copy that was interrupted goes on where it stopped when you run it again.
     """
+    with _setting_errors():
+        check_database_url(source)
+        check_database_url(target)
     if describe(source) == describe(target):
         raise BadInput("SOURCE and TARGET are the same database.")
     if source.startswith("sqlite:///") and not Path(source.removeprefix("sqlite:///")).exists():
@@ -96,7 +99,10 @@ def restore(file: Path, force: bool, as_json: bool) -> None:
     """
     key = current_server().keys.encryption_key
     with _refusals(), _bar("Restoring") as on_progress:
-        counts = backups.restore_backup(file, database.obj, key, force, on_progress)
+        try:
+            counts = backups.restore_backup(file, database.obj, key, force, on_progress)
+        except OSError as error:
+            raise Failure(f"A copy of {file} cannot be made: {error.strerror}.") from None
     current_server().keys.forget()
     if as_json:
         print_json({"file": str(file), "rows": counts})
@@ -142,14 +148,23 @@ def _copy(one: Database, other: Database, on_progress: OnProgress) -> list[copyi
 
 
 @contextmanager
-def _at(url: str) -> Iterator[Database]:
-    if not url.startswith(("sqlite:///", "postgresql://", "postgres://")):
-        raise BadInput(f"An address starts with sqlite:/// or postgresql://, unlike {url!r}.")
+def _setting_errors() -> Iterator[None]:
     try:
-        with connected(url) as opened:
-            yield opened
+        yield
     except SettingError as error:
-        raise BadInput(str(error).removeprefix("DATABASE_URL: ")) from None
+        text = str(error).removeprefix("DATABASE_URL: ").replace("DATABASE_URL", "An address", 1)
+        raise BadInput(text) from None
+
+
+@contextmanager
+def _at(url: str) -> Iterator[Database]:
+    with _setting_errors(), connected(url) as opened:
+        try:
+            opened.connect()
+        except (DatabaseError, InterfaceError) as error:
+            reason = " ".join(str(error).split())
+            raise Failure(f"{describe(url)} cannot be reached: {reason}") from None
+        yield opened
 
 
 def _name(url: str) -> str:

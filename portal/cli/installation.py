@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,7 +86,7 @@ def look(settings: Settings) -> Iterator[Finding]:
 
 def _files(settings: Settings) -> Iterator[Finding]:
     paths = [settings.instance / "secret_key"]
-    for name in ("PORTAL_SECRET_KEY", "DATABASE_URL", "PORTAL_SMTP_URL"):
+    for name in (f.metadata["env"] for f in fields(settings) if f.metadata.get("secret")):
         paths += [Path(os.environ[f"{name}_FILE"])] if os.environ.get(f"{name}_FILE") else []
     if sqlite := _sqlite_path(settings):
         paths += [sqlite, sqlite.with_name(f"{sqlite.name}-wal")]

@@ -57,7 +57,8 @@ def test_a_database_without_tables_says_what_to_run(empty, command):
     assert "db upgrade" in result.stderr
 
 
-def test_a_database_that_cannot_be_reached_is_named_without_its_password(tmp_path):
+@pytest.mark.parametrize("command", [["user", "list"], ["db", "upgrade"], ["cleanup"]])
+def test_a_database_that_cannot_be_reached_is_named_without_its_password(tmp_path, command):
     pytest.importorskip("psycopg")
     app = create_app(
         Settings(
@@ -67,7 +68,7 @@ def test_a_database_that_cannot_be_reached_is_named_without_its_password(tmp_pat
             instance=tmp_path,
         )
     )
-    result = app.test_cli_runner().invoke(args=["user", "list"])
+    result = app.test_cli_runner().invoke(args=command)
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
     assert "127.0.0.1:1" in result.stderr

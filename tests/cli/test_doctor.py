@@ -287,10 +287,12 @@ def test_a_sound_installation_has_no_problem_but_that_it_does_not_run(app, alice
     assert set(checks()) == {"address"}
 
 
-def test_files_that_everybody_may_read_are_named(app, alice, checks, tmp_path):
-    key = tmp_path / "secret_key"
-    key.write_text("k" * 40)
-    key.chmod(0o644)
+def test_files_that_everybody_may_read_are_named(app, alice, checks, tmp_path, monkeypatch):
+    key, token = tmp_path / "secret_key", tmp_path / "metrics_token"
+    for path in (key, token):
+        path.write_text("k" * 40)
+        path.chmod(0o644)
+    monkeypatch.setenv("PORTAL_METRICS_TOKEN_FILE", str(token))
     assert "files" not in checks()  # pytest's folder above is closed
     (tmp_path / "portal.db").chmod(0o644)
     opened = [folder for folder in tmp_path.parents if not folder.stat().st_mode & 1]
@@ -298,7 +300,7 @@ def test_files_that_everybody_may_read_are_named(app, alice, checks, tmp_path):
     try:
         for folder in [tmp_path, *opened]:
             folder.chmod(0o711)
-        assert checks()["files"].endswith(f"chmod 600 {key} {tmp_path}/portal.db")
+        assert checks()["files"].endswith(f"chmod 600 {key} {token} {tmp_path}/portal.db")
     finally:
         for folder, mode in modes.items():
             folder.chmod(mode)

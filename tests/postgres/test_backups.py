@@ -206,6 +206,21 @@ def test_what_was_written_meanwhile_is_noticed(lived_in, flask, settings, tmp_pa
     assert content(url) == content(settings.database_url)
 
 
+def test_the_database_that_a_copy_cannot_reach_is_named(lived_in, flask, settings):
+    pytest.importorskip("psycopg")
+    answer = flask("db", "copy", settings.database_url, "postgresql://portal:hush@127.0.0.1:1/new")
+    assert answer.code == 1
+    assert "postgresql://127.0.0.1:1/new cannot be reached" in answer.err
+    assert "hush" not in answer.err
+
+
+def test_an_address_with_a_password_that_is_not_escaped_is_refused(lived_in, flask, settings):
+    answer = flask("db", "copy", settings.database_url, "postgresql://portal:hu/sh@host/new")
+    assert answer.code == 2
+    assert "%2F" in answer.complaint
+    assert "sh@" not in answer.err
+
+
 def test_a_target_that_was_only_upgraded_counts_as_empty(lived_in, flask, settings, tmp_path):
     url = f"sqlite:///{tmp_path}/elsewhere.db"
     assert run(url, "-m", "flask", "--app", "wsgi", "db", "upgrade").returncode == 0
@@ -230,7 +245,7 @@ def test_a_target_that_is_used_is_left_alone(lived_in, flask, settings, tmp_path
     [
         ("sqlite:///{here}/none.db", "sqlite:///{here}/new.db", "There is no file"),
         ("{url}", "{url}", "the same database"),
-        ("mysql://h/x", "{url}", "starts with sqlite:/// or postgresql://"),
+        ("mysql://h/x", "{url}", "An address must start with sqlite:/// or postgresql://"),
         ("{url}", "postgresql://h/x?pool=none", "pool must be"),
     ],
 )
@@ -353,13 +368,30 @@ def test_a_backup_of_a_newer_release_is_refused_and_one_of_an_older_is_migrated(
         raw.commit()
     assert "newer release" in flask("restore", str(file), "--force").complaint
     with closing(sqlite3.connect(file)) as raw:
-        raw.execute("DELETE FROM schema_migration WHERE name > '0003'")
+        raw.execute("DELETE FROM schema_migration WHERE name IN ('0003_email_link', '9999_later')")
         raw.execute("ALTER TABLE user_account DROP COLUMN email_link")
         raw.commit()
     User.update(name="Changed").execute()
     assert flask("restore", str(file), "--force").code == 0
     assert {user.name for user in User.select()} == {"Alice", "Bob"}
     assert Scope.select().count() == 8
+
+
+def test_a_backup_that_cannot_be_copied_is_not_called_damaged(lived_in, flask, settings, tmp_path):
+    file = tmp_path / "kept.db"
+    assert flask("backup", str(file)).code == 0
+    line = f"ulimit -f 100; {sys.executable} -m flask --app wsgi restore {file} --force"
+    full = subprocess.run(
+        ["sh", "-c", line],
+        cwd=ROOT,
+        env=environ(settings.database_url, SECRET_KEY),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert full.returncode == 2
+    assert full.stderr.count("\n") == 1
+    assert "TMPDIR" in full.stderr
 
 
 def test_a_backup_that_another_secret_key_belongs_to_is_refused(lived_in, settings, tmp_path):
