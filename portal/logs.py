@@ -85,6 +85,6 @@ def dictconfig(settings: Settings) -> dict[str, Any]:
         "loggers": {
             "portal": {"level": level},
             ACCESS: {"level": "INFO"},
-            "_granian": {"level": "ERROR"},  # its warnings are about what `serve` wants
+            "uvicorn": {"level": "ERROR"},  # its warnings are what strangers send
         },
     }

@@ -1,45 +1,45 @@
-"""The production server: granian, its workers, and a graceful end."""
+"""The production server: its workers, and a graceful end."""
 
 import gc
+import logging
+import multiprocessing
 import os
+import signal
 import socket
 import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-from granian import Granian
-from granian.constants import Interfaces
-from granian.log import LogLevels
+from importlib import import_module
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 
 from portal import worker
 
-ROOT = Path(__file__).parent.parent
+log = logging.getLogger(__name__)
+
 WORKERS = 2
 THREADS = 2
+BACKLOG = 1024
 #: How long requests may take to finish after SIGTERM; the whole exit stays under ten seconds.
 GRACE_SECONDS = 7
 READY_SECONDS = 60
+#: A worker that dies at once is not replaced faster than this.
+RESPAWN_SECONDS = 0.5
+
+fork = multiprocessing.get_context("fork")
 
 
 class CannotListen(Exception):
     """The address is not to be had; the text says why, without a full stop."""
 
 
-def resolve(host: str, port: int) -> str:
-    """The IP address to listen on; CannotListen when it or the port is not free.
-
-    granian itself would share the port with another portal and split the requests between them.
-    """
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there; CannotListen when the host or the port is not to be had."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen(1)
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except socket.gaierror:
         raise CannotListen(f"There is no host {host} here") from None
     except PermissionError:
@@ -47,49 +47,83 @@ def resolve(host: str, port: int) -> str:
     except OSError as error:
         in_use = f"Port {port} is in use"
         raise CannotListen(in_use if error.errno == 98 else error.strerror or in_use) from None
-    return str(address[0])
 
 
-def run(
-    address: str,
-    port: int,
-    workers: int,
-    threads: int,
-    log: dict[str, Any],
-    on_ready: Callable[[], None],
-) -> None:
+def run(listening: socket.socket, workers: int, threads: int, on_ready: Callable[[], None]) -> None:
     """Serve `wsgi:app` until SIGTERM or Ctrl+C; `on_ready` is called once it really answers.
 
-    Each worker imports `wsgi` anew, so settings reach it through the environment alone. `log` is
-    the set-up of the log, as `logging.config` takes it.
+    `wsgi` is imported anew, since the port may have given the issuer another address.
     """
+    os.environ["PORT"] = str(listening.getsockname()[1])
     sys.modules.pop("wsgi", None)
-    os.environ["PORT"] = str(port)
-    os.environ[worker.THREADS] = str(threads)
-    server = Granian(
-        "portal.worker:make_worker",
-        factory=True,
-        address=address,
-        port=port,
-        interface=Interfaces.RSGI,
-        workers=workers,
-        workers_kill_timeout=GRACE_SECONDS,
-        # Otherwise one worker's death would be everybody's.
-        respawn_failed_workers=True,
-        websockets=False,
-        working_dir=ROOT,
-        log_access=False,
-        log_level=LogLevels.error,
-        log_dictconfig=log,
-    )
-    watcher = threading.Thread(target=_when_ready, args=(address, port, on_ready), daemon=True)
-    server.on_startup(watcher.start)
+    app = import_module("wsgi").app
     # What is loaded by now stays in memory that the workers share.
     gc.freeze()
-    server.serve()
+    team = Team(workers, lambda: worker.run(app, listening, threads, GRACE_SECONDS))
+    threading.Thread(target=_when_ready, args=(listening, on_ready), daemon=True).start()
+    team.work()
 
 
-def _when_ready(address: str, port: int, on_ready: Callable[[], None]) -> None:
+class Team:
+    """Processes that do the same; one that dies is replaced until the team is told to stop."""
+
+    def __init__(self, size: int, task: Callable[[], None]) -> None:
+        self._size, self._task = size, task
+        self._members: list[BaseProcess] = []
+        self._stops = False
+
+    def work(self) -> None:
+        """Return when every member has ended, after SIGTERM or Ctrl+C."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop())
+        while not self._stops:
+            self._fill()
+            wait([member.sentinel for member in self._members])
+            lost = [member for member in self._members if not member.is_alive()]
+            if lost and not self._stops:
+                log.error("a worker ended by itself and is replaced")
+                time.sleep(RESPAWN_SECONDS)
+        self._end()
+
+    def _fill(self) -> None:
+        self._members = [member for member in self._members if member.is_alive()]
+        while len(self._members) < self._size and not self._stops:
+            # Ctrl+C goes to the whole group, but the members hear of it from here.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            member = fork.Process(target=self._member)
+            member.start()
+            self._members.append(member)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _member(self) -> None:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        self._task()
+
+    def _stop(self) -> None:
+        self._stops = True
+        for member in self._members:
+            member.terminate()
+
+    def _end(self) -> None:
+        self._stop()  # whoever started while the signal came
+        deadline = time.monotonic() + GRACE_SECONDS + 1
+        for member in self._members:
+            member.join(max(0, deadline - time.monotonic()))
+            if member.is_alive():
+                member.kill()
+                member.join()
+
+
+def _end_with_parent() -> None:
+    """Leave no worker behind on the port when the parent is killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _when_ready(listening: socket.socket, on_ready: Callable[[], None]) -> None:
+    address, port = listening.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
     url = f"http://[{host}]:{port}/healthz" if ":" in host else f"http://{host}:{port}/healthz"
     for _ in range(READY_SECONDS * 20):

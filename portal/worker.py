@@ -1,58 +1,44 @@
-"""A worker of `serve`: hands granian's requests (RSGI) to the WSGI application.
+"""A worker of `serve`: one process that answers requests (uvicorn, ASGI 3).
 
 One thread takes the requests in and answers those of the protocol by itself: that is done before
 they could be handed to another thread. Pages go to threads of their own, and so does whatever must
-wait: for PostgreSQL, for a lock, for the disk. A body is taken in before anybody works on it,
-so stalled uploads hold nobody up.
+wait: for PostgreSQL, for a lock, for the disk. A body is taken in before anybody works on it, so
+stalled uploads hold nobody up.
 """
 
 import asyncio
 import logging
-import multiprocessing
-import os
 import signal
-import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator
+import socket
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from importlib import import_module
-from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any
 
+import uvicorn
+from flask import Flask
 from peewee import OperationalError
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from portal import sweep
 from portal.database import Busy, lose_patience, on_sqlite
 from portal.disk import Disk, putting_off
 from portal.security import MACHINE_ENDPOINTS, MAX_BODY_BYTES
+from portal.wsgi_bridge import Answer, App, Environ, ask, encoded, environ_of, with_body
 
 log = logging.getLogger(__name__)
 
-#: How the number of threads for pages reaches the workers.
-THREADS = "SERVE_THREADS"
-#: Whoever watches is answered at once, also when every page waits for a database that hangs.
-WATCHED = {"/healthz", "/readyz", "/metrics"}
 #: What applications ask, and send people to. Nothing here hashes a password, which takes long.
 AT_ONCE = (*MACHINE_ENDPOINTS, "/oauth/authorize", "/oauth/userinfo", "/oauth/jwks")
+#: Whoever watches is answered at once, also when every page waits for a database that hangs.
+WATCHED = {"/healthz", "/readyz", "/metrics"}
 #: So much of a body that is too long is read and thrown away before the answer.
 DISCARDED_BYTES = 32 * 1024 * 1024
-#: An answer that is longer is sent while it is made.
-STREAMED_BYTES = 1024 * 1024
-
-Environ = dict[str, Any]
-App = Callable[[Environ, Callable], Iterable[bytes]]
-Headers = list[tuple[str, str]]
-
-
-class Answer(NamedTuple):
-    """What a WSGI application said. `more` is the rest of an answer that is still being made."""
-
-    status: int
-    headers: Headers
-    body: bytes
-    more: Iterator[bytes] | None = None
-
+#: What a request's line and headers may come to, and how long they and the body may take.
+HEAD_BYTES = 64 * 1024
+HEAD_SECONDS = 30
+BODY_SECONDS = 60
+#: Longer than proxies keep a connection that nobody uses, so that they are the ones to close it.
+KEEP_ALIVE_SECONDS = 75
 
 #: When the disk did not keep what was about to be answered.
 UNAVAILABLE = Answer(
@@ -61,26 +47,69 @@ UNAVAILABLE = Answer(
     b'{"error": "temporarily_unavailable"}',
 )
 #: Half a form must not be acted upon. Nobody is there to read why.
-CUT = Answer(400, [], b"")
+CUT = Answer(400, [("Content-Length", "0")], b"")
 
 
-def make_worker() -> Callable:
-    """What granian calls in each worker, once."""
-    # Ctrl+C goes to the whole group. The parent alone answers it, by SIGTERM to its workers: two
-    # signals at once can leave a worker of granian waiting for a lock that it holds itself.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    app = import_module("wsgi").app
+def run(app: Flask, listening: socket.socket, threads: int, grace_seconds: int) -> None:
+    """Answer requests until SIGTERM; those under way are finished, within `grace_seconds`."""
+    # uvicorn raises the signal again when it is done.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     sweep.start(app)
-    return Worker(app, int(os.environ[THREADS])).handle
+    config = uvicorn.Config(
+        Worker(app.wsgi_app, threads).handle,
+        interface="asgi3",
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # the portal believes as many proxies as its setting says
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=grace_seconds,
+    )
+    uvicorn.Server(config).run(sockets=[listening])
 
 
-def _end_with_parent() -> None:
-    """Leave no worker behind on the port when the parent is killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1, with an end to the size of a request's head and the time it takes."""
+
+    _head = 0
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(HEAD_SECONDS, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._head += len(data)
+        super().data_received(data)  # which sets it to 0 where a head is complete
+        if self._head > HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("The request line and headers are too long.")
+        elif self._head and self._timer is None:
+            self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def on_headers_complete(self) -> None:
+        self._head = 0
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._head = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._head = 0
+        super().on_message_complete()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class Worker:
@@ -95,43 +124,45 @@ class Worker:
         # PostgreSQL is asked over the network: meanwhile this thread has other things to do.
         self._at_once = frozenset(AT_ONCE if on_sqlite() else ())
 
-    async def handle(self, scope: Any, protocol: Any) -> None:
-        """One request, as RSGI hands it over."""
-        environ = make_environ(scope)
-        if not await _receive(environ, protocol):
+    async def handle(self, scope: Any, receive: Callable, send: Callable) -> None:
+        """One request (ASGI 3, HTTP)."""
+        environ = environ_of(scope)
+        if not await _receive(environ, receive):
             answer = CUT
         elif environ["PATH_INFO"] in self._at_once:
             answer = await self._answer_at_once(environ)
         else:
             pool = self._watch if environ["PATH_INFO"] in WATCHED else self._pages
-            answer = await _in(pool, _ask, self._app, environ)
-        if answer.more is None:
-            protocol.response_bytes(answer.status, answer.headers, answer.body)
-        else:
-            await self._stream(answer, answer.more, protocol)
+            answer = await _in(pool, ask, self._app, environ)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": answer.status,
+                "headers": encoded(answer.headers),
+            }
+        )
+        body, more = answer.body, answer.more
+        while more is not None:
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            body = await _in(self._pages, next, more, b"")
+            more = more if body else None
+        await send({"type": "http.response.body", "body": body})
 
     async def _answer_at_once(self, environ: Environ) -> Answer:
         lose_patience()
         try:
             with putting_off() as owed:
-                answer = _ask(self._app, environ)
+                answer = ask(self._app, environ)
             for disk in owed:
                 await self._flushes.wait(disk)
         except Busy:
             environ["wsgi.input"].seek(0)
             # In threads of their own: pages that only read need not wait for who writes.
-            return await _in(self._patient, _ask, self._app, environ)
+            return await _in(self._patient, ask, self._app, environ)
         except OperationalError as error:
             log.error("database: %s", error)
             return UNAVAILABLE
         return answer
-
-    async def _stream(self, answer: Answer, more: Iterator[bytes], protocol: Any) -> None:
-        transport = protocol.response_stream(answer.status, answer.headers)
-        chunk: bytes | None = answer.body
-        while chunk is not None:
-            await transport.send_bytes(chunk)
-            chunk = await _in(self._pages, next, more, None)
 
 
 class Flushes:
@@ -175,113 +206,37 @@ def _in(pool: ThreadPoolExecutor, call: Callable, *arguments: Any) -> asyncio.Fu
     return asyncio.get_running_loop().run_in_executor(pool, call, *arguments)
 
 
-def _ask(app: App, environ: Environ) -> Answer:
-    """Call the WSGI application and take in what it says (PEP 3333)."""
-    status, headers = 500, []
-
-    def start_response(line: str, given: Headers, exc_info: object = None) -> None:
-        nonlocal status, headers
-        status, headers = int(line[:3]), given
-
-    body = app(environ, start_response)
-    if isinstance(body, list):
-        return Answer(status, headers, b"".join(body))
-    chunks, size, rest = [], 0, iter(body)
-    for chunk in rest:
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > STREAMED_BYTES:
-            return Answer(status, headers, b"".join(chunks), _closing(rest, body))
-    getattr(body, "close", _nothing)()
-    return Answer(status, headers, b"".join(chunks))
-
-
-def _closing(rest: Iterator[bytes], body: Any) -> Iterator[bytes]:
-    try:
-        yield from rest
-    finally:
-        getattr(body, "close", _nothing)()
-
-
-def _nothing() -> None:
-    """What a body without `close` does at its end."""
-
-
-async def _receive(environ: Environ, protocol: Any) -> bool:
+async def _receive(environ: Environ, receive: Callable) -> bool:
     """Take in the request's body; of one that is too long only enough for the app to see that.
 
-    False when the client went away before it had sent all that it announced.
+    False when the client went away, or took too long, before it had sent all.
     """
-    said = environ.get("CONTENT_LENGTH", "")
-    if not said and "HTTP_TRANSFER_ENCODING" not in environ:
-        return True
-    announced = int(said) if said else None
-    if announced is not None and announced <= MAX_BODY_BYTES:
-        body = await protocol()
-    else:
-        body = await _receive_some(protocol)
-    environ["wsgi.input"] = BytesIO(body)
-    if announced is None:
-        # Its end has been seen, so the app may know the length.
-        del environ["HTTP_TRANSFER_ENCODING"]
-        environ["CONTENT_LENGTH"] = str(len(body))
-        return True
-    return len(body) >= min(announced, MAX_BODY_BYTES + 1)
+    message = await receive()
+    if not message.get("more_body"):  # nearly always: it came with the headers
+        with_body(environ, message.get("body", b""))
+        return message["type"] == "http.request"
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await _receive_rest(message, receive)
+    except TimeoutError:
+        return False
+    if body is None:
+        return False
+    with_body(environ, body)
+    return True
 
 
-async def _receive_some(protocol: Any) -> bytes:
-    """As much as may be, and a little more where there is more."""
+async def _receive_rest(message: dict[str, Any], receive: Callable) -> bytes | None:
+    """As much as may be, and a little more where there is more; None when it was cut short."""
     chunks, size = [], 0
-    async for chunk in protocol:
+    while True:
+        if message["type"] != "http.request":
+            return None
+        chunk = message.get("body", b"")
         if size <= MAX_BODY_BYTES:
             chunks.append(chunk)
         size += len(chunk)
         # Most clients send everything before they read that it was too much.
-        if size > DISCARDED_BYTES:
-            break
-    return b"".join(chunks)[: MAX_BODY_BYTES + 1]
-
-
-def make_environ(scope: Any) -> Environ:
-    """The WSGI environment of a request without its body (PEP 3333)."""
-    server, _, port = scope.server.rpartition(":")
-    environ: Environ = {
-        "REQUEST_METHOD": scope.method,
-        "SCRIPT_NAME": "",
-        "PATH_INFO": scope.path.encode().decode("latin-1"),
-        "QUERY_STRING": scope.query_string,
-        "SERVER_NAME": server,
-        "SERVER_PORT": port,
-        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
-        "REMOTE_ADDR": scope.client.rpartition(":")[0].strip("[]"),
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": scope.scheme,
-        "wsgi.input": BytesIO(),
-        "wsgi.input_terminated": True,
-        "wsgi.errors": sys.stderr,
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": True,
-        "wsgi.run_once": False,
-    }
-    for name, value in scope.headers.items():
-        key = _key(name)
-        if key is None:
-            continue
-        if key in environ:
-            value = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}"
-        environ[key] = value
-    if scope.authority and "HTTP_HOST" not in environ:  # HTTP/2
-        environ["HTTP_HOST"] = scope.authority
-    return environ
-
-
-@lru_cache(256)
-def _key(header: str) -> str | None:
-    """What a header is called in the environment.
-
-    None for one with an underscore: it would pass for another, such as X-Forwarded-For.
-    """
-    if "_" in header:
-        return None
-    name = header.upper().replace("-", "_")
-    return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
+        if not message.get("more_body") or size > DISCARDED_BYTES:
+            return b"".join(chunks)[: MAX_BODY_BYTES + 1]
+        message = await receive()

@@ -213,7 +213,7 @@ def configured(settings, capsys) -> Iterator:
     Only the test itself may call it: before, standard error is another one.
     """
     root = logging.getLogger()
-    names = ("portal", logs.ACCESS, "_granian")
+    names = ("portal", logs.ACCESS, "uvicorn")
     before = root.handlers[:], root.level, [logging.getLogger(name).level for name in names]
 
     def configure(**changes) -> None:

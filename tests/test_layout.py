@@ -29,7 +29,7 @@ LAYERS = (
         "diagnosis",
     },
     {"oauth"},
-    {"admin", "account", "cli", "serve", "sweep", "worker"},
+    {"admin", "account", "cli", "serve", "sweep", "worker", "wsgi_bridge"},
     {"create_app"},
 )
 #: Neither may know the other, though they share a layer.

@@ -72,7 +72,7 @@ def test_the_level_is_that_of_portals_own_lines(configured, capsys, level, heard
         "psycopg",
         "urllib3.connectionpool",
         "werkzeug",
-        "_granian",
+        "uvicorn",
         "the.next.library",
     ],
 )

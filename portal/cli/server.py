@@ -5,11 +5,10 @@ import os
 
 import click
 
-from portal import logs
 from portal import serve as serving
 from portal.cli.command import Failure, command, current_settings, note, print_json
 from portal.cli.data import upgrade_database
-from portal.cli.demo import make_demo, ready_block
+from portal.cli.demo import Demo, make_demo, ready_block
 from portal.database import close_database, database, pending_migrations
 from portal.metrics import NoFolder, shared_between_workers
 from portal.oauth import current_server
@@ -28,17 +27,30 @@ def serve(
     host: str, port: int | None, workers: int, threads: int, with_demo: bool, as_json: bool
 ) -> None:
     """Serve until SIGTERM or Ctrl+C; requests that are under way are finished."""
-    settings = current_settings()
-    port = port or settings.port
+    port = port or current_settings().port
     try:
-        address = serving.resolve(host, port)
+        listening = serving.listen(host, port)
     except serving.CannotListen as error:
         other = "make run PORT=" if with_demo else "--port "
         raise Failure(f"{error}: choose another one, for example {other}{port + 1}.") from None
-    issuer = Settings.from_env({**os.environ, "PORT": str(port)}).issuer
+    with listening:
+        demo = _prepare(port, with_demo)
+        try:
+            with shared_between_workers(current_settings()):
+                serving.run(listening, workers, threads, lambda: _say(host, port, demo, as_json))
+        except NoFolder:
+            raise Failure(
+                "PORTAL_METRICS_TOKEN needs a folder for temporary files: set TMPDIR to one that"
+                " the server may write to."
+            ) from None
+
+
+def _prepare(port: int, with_demo: bool) -> Demo | None:
+    """See that the database is ready; the demo data, when it is wanted."""
+    demo = None
     if with_demo:
         upgrade_database()
-        shown = make_demo(issuer)
+        demo = make_demo(_issuer(port))
     elif pending_migrations():
         raise Failure("The database is not up to date: run flask --app wsgi db upgrade first.")
     else:
@@ -47,22 +59,21 @@ def serve(
     # The workers open their own connections.
     database.close()
     close_database()
+    return demo
 
-    def ready() -> None:
-        if as_json:
-            print_json({"address": issuer, **(shown._asdict() if with_demo else {})})
-        elif with_demo:
-            click.echo(ready_block(issuer, shown))
-        elif settings.log == "json":
-            log.info("ready at %s, listening on %s:%s", issuer, host, port)
-        else:
-            note(f"Portal is ready at {issuer} (listening on {host}:{port}).")
 
-    try:
-        with shared_between_workers(settings):
-            serving.run(address, port, workers, threads, logs.dictconfig(settings), ready)
-    except NoFolder:
-        raise Failure(
-            "PORTAL_METRICS_TOKEN needs a folder for temporary files: set TMPDIR to one that the"
-            " server may write to."
-        ) from None
+def _issuer(port: int) -> str:
+    return Settings.from_env({**os.environ, "PORT": str(port)}).issuer
+
+
+def _say(host: str, port: int, demo: Demo | None, as_json: bool) -> None:
+    """Tell that it answers, to whoever started it."""
+    issuer = _issuer(port)
+    if as_json:
+        print_json({"address": issuer, **(demo._asdict() if demo else {})})
+    elif demo:
+        click.echo(ready_block(issuer, demo))
+    elif Settings.from_env().log == "json":
+        log.info("ready at %s, listening on %s:%s", issuer, host, port)
+    else:
+        note(f"Portal is ready at {issuer} (listening on {host}:{port}).")
