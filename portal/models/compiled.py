@@ -7,7 +7,7 @@ from collections import namedtuple
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from peewee import Database, Insert, Model, Query, Value
+from peewee import Database, Insert, Model, Query, Value, __exception_wrapper__
 
 from portal.database import database, execute_at_once
 
@@ -42,6 +42,12 @@ class Compiled:
             sql, template = query.sql()
             self._made = (database.obj, sql, template)
         return sql, [values[item] if type(item) is _Slot else item for item in template]
+
+    def run_each(self, rows: Sequence[dict[str, object]]) -> None:
+        """Run the statement with each of these values, one after the other: in one go."""
+        filled = [self._filled(values) for values in rows]
+        with __exception_wrapper__:
+            database.cursor().executemany(filled[0][0], [values for _, values in filled])
 
     def row(self, **values: object) -> Any:
         """The first row, its columns by name; None when there is none."""
