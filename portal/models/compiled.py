@@ -7,7 +7,8 @@ from collections import namedtuple
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from peewee import Database, Insert, Model, Query, Value, __exception_wrapper__
+import peewee
+from peewee import Database, Insert, Model, Query, Value
 
 from portal.database import database, execute_at_once
 
@@ -46,7 +47,7 @@ class Compiled:
     def run_each(self, rows: Sequence[dict[str, object]]) -> None:
         """Run the statement with each of these values, one after the other: in one go."""
         filled = [self._filled(values) for values in rows]
-        with __exception_wrapper__:
+        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
             database.cursor().executemany(filled[0][0], [values for _, values in filled])
 
     def row(self, **values: object) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from peewee import DatabaseError, InterfaceError
 
 from portal.clock import now
-from portal.database import database
+from portal.database import database, on_sqlite
 from portal.models.application import Application, ApplicationSecret
 from portal.models.compiled import Compiled, slot
 
@@ -74,4 +74,6 @@ class LastUse:
             rows = sorted((id, moment) for (kind, id), moment in notes.items() if kind is touch)
             if rows:
                 with suppress(DatabaseError, InterfaceError), database.transaction():
+                    if not on_sqlite():  # where the lock was had a moment ago
+                        database.execute_sql("SET LOCAL lock_timeout = '100ms'")
                     touch.run_each([{"id": id, "now": moment} for id, moment in rows])
