@@ -18,5 +18,5 @@ def test_many_sign_ins_leave_no_memory_behind(portal):
         statuses = set(threads.map(sign_in, range(60)))
     assert page.status_code == 200
     assert statuses == {422}
-    # Several hundred MB without; a password or two may be under way in each worker, and threads have stacks.
+    # It was 600 MB. A password or two may be under way in each worker, and threads have stacks.
     assert portal.memory() - before < 150 * MEGABYTE
