@@ -1,7 +1,7 @@
 """When applications and their secrets were last used: gathered in memory, written together.
 
-A statement a request would cost a portal of many applications half as much as the token itself.
-So what a process has seen is written at once while little happens, and else once a second.
+A transaction of its own would cost nearly half as much as the token. So what a process has seen
+is written at once while little happens, and else once a second, or when many have gathered.
 """
 
 from contextlib import suppress
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: What was noted so lately is not noted again.
 USED_SECONDS = 60
 #: So many are written sooner than after a second: nobody shall wait for a long transaction.
-MOST = 2000
+MOST = 500
 
 # Another process may have seen a later use.
 _TOUCH = Compiled(
