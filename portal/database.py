@@ -116,6 +116,8 @@ def connect(url: str) -> Database:
 def connected(url: str) -> Iterator[Database]:
     """`connect(url)` for the length of a block."""
     made = connect(url)
+    if isinstance(made, postgres.PooledPostgres):
+        made.lock_seconds = 0  # a copy or a backup waits for whoever is at work
     try:
         yield made
     finally:
@@ -187,7 +189,7 @@ def _migration_lock(which: Database) -> Iterator[None]:
     if isinstance(which, postgres.PooledPostgres):
         which.connection()  # what cannot be reached says so here, as an error of peewee
         # A transaction of its own holds it: pgbouncer may give each of ours another session.
-        with closing(which.extra_connection()) as holder, holder.transaction():
+        with closing(which.extra_connection()) as holder, holder.transaction(), which.waiting():
             holder.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
             yield
         return

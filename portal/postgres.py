@@ -9,8 +9,8 @@ import os
 import select
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -19,11 +19,13 @@ from peewee import OperationalError, PostgresqlDatabase
 from playhouse.db_url import parse
 from werkzeug.wsgi import ClosingIterator
 
-from portal.settings import SettingError
+from portal.settings import DAY, SettingError
 
 POOL = 10
 #: So long a request waits for a connection that others use before it answers 503.
 WAIT_SECONDS = 5
+#: And so long for what another transaction has locked, as it does on SQLite.
+LOCK_SECONDS = 10
 #: A connection that nobody used for so long is asked whether it still lives.
 DOUBT_SECONDS = 60
 #: And after this time one that is to spare is closed.
@@ -42,7 +44,9 @@ PATIENCE = {
 class PooledPostgres(PostgresqlDatabase):
     """At most `pool` connections; `close()` gives this thread's back for the next to take."""
 
-    def __init__(self, name: str, pool: int, **options: Any) -> None:
+    def __init__(self, name: str, pool: int, lock_seconds: int, **options: Any) -> None:
+        #: How long to wait for a lock; 0: as long as it takes, or as PostgreSQL is told.
+        self.lock_seconds = lock_seconds
         self._slots = BoundedSemaphore(pool)
         #: The last one given back is taken first: as many stay open as work at a time.
         self._idle: deque[tuple[Any, float]] = deque()
@@ -58,10 +62,30 @@ class PooledPostgres(PostgresqlDatabase):
                 " DATABASE_URL, or run fewer threads"
             )
         try:
-            return self._take() or self.extra_connection()
+            return self._take() or self._open()
         except BaseException:
             self._slots.release()
             raise
+
+    def _open(self) -> Any:
+        connection = self.extra_connection()
+        if self.lock_seconds:
+            # Not at connecting: pgbouncer refuses `options`, in session mode, too.
+            try:
+                connection.execute(f"SET lock_timeout = '{self.lock_seconds}s'")
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Let this thread wait for locks as long as it takes: for what must not fail."""
+        if self.lock_seconds:
+            self.execute_sql("SET lock_timeout = 0")
+        yield
+        if self.lock_seconds:
+            self.execute_sql(f"SET lock_timeout = '{self.lock_seconds}s'")
 
     def _take(self) -> Any:
         """An idle connection that lives; None when there is none."""
@@ -141,16 +165,21 @@ def _lives(connection: Any, since: float) -> bool:
 
 
 def connect(url: str) -> PooledPostgres:
-    """The database at `url`; `pool` and `prepare` are ours, other parameters are libpq's.
+    """The database at `url`; `pool`, `wait`, `prepare` are ours, other parameters are libpq's.
 
     Nothing is opened yet. Raises SettingError, one line.
     """
     parts = urlsplit(url.replace("postgres://", "postgresql://", 1))
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     pool, prepare = query.pop("pool", str(POOL)), query.pop("prepare", "on")
+    wait = query.pop("wait", str(LOCK_SECONDS))
     if not (pool.isascii() and pool.isdigit() and int(pool)):
         raise SettingError(
             f"DATABASE_URL: pool must be a whole number of at least 1, not {pool!r}."
+        )
+    if not (wait.isascii() and wait.isdigit() and int(wait) <= DAY):
+        raise SettingError(
+            f"DATABASE_URL: wait must be a whole number of seconds, at most {DAY}, not {wait!r}."
         )
     if prepare not in SWITCHES:
         raise SettingError(f"DATABASE_URL: prepare must be on or off, not {prepare!r}.")
@@ -163,7 +192,9 @@ def connect(url: str) -> PooledPostgres:
     _check(name, address)
     # psycopg prepares what runs for the sixth time; without, each statement is parsed anew.
     unprepared = {} if SWITCHES[prepare] else {"prepare_threshold": None}
-    return PooledPostgres(name, int(pool), **{**PATIENCE, **address, **unprepared})
+    # What is set on a session behind a pooler is set for whoever gets it next.
+    lock_seconds = int(wait) if SWITCHES[prepare] else 0
+    return PooledPostgres(name, int(pool), lock_seconds, **{**PATIENCE, **address, **unprepared})
 
 
 def _check(name: str, address: dict[str, Any]) -> None:

@@ -69,6 +69,7 @@ def run(app: Flask, listening: socket.socket, threads: int, grace_seconds: int) 
         timeout_graceful_shutdown=grace_seconds,
     )
     uvicorn.Server(config).run(sockets=[listening])
+    app.extensions["portal.oauth"].uses.write()
 
 
 class BoundedProtocol(HttpToolsProtocol):

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import click
-import yaml
 
 from portal.cli.application_settings import as_settings, change, check, find, read_grants
 from portal.cli.command import BadInput, command, print_json
@@ -113,6 +112,8 @@ def write_file(rows: Iterable[Application], as_json: bool) -> None:
         }
         for row in rows
     ]
+    import yaml
+
     document = {"applications": entries}
     if as_json:
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
@@ -157,6 +158,8 @@ def _read(path: str) -> str:
 
 
 def _parse(path: str, text: str) -> Any:
+    import yaml
+
     is_json = path.endswith(".json") or text.lstrip()[:1] in ("{", "[")
     try:
         return json.loads(text) if is_json else yaml.safe_load(text)

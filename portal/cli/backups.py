@@ -8,8 +8,6 @@ from time import monotonic
 
 import click
 from peewee import Database, DatabaseError, InterfaceError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from portal import backup as backups
 from portal import copying
@@ -124,6 +122,15 @@ def _refusals() -> Iterator[None]:
 @contextmanager
 def _bar(title: str) -> Iterator[OnProgress]:
     """A progress bar on standard error; called with what is done and of how much."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     console = Console(stderr=True)
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     quiet = not console.is_terminal

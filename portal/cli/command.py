@@ -10,9 +10,6 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 from peewee import DatabaseError, InterfaceError
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from portal.database import database, describe, pending_migrations
 from portal.models.signing_key import WrongSecretKey
@@ -120,6 +117,11 @@ def print_json_rows(rows: Iterable[object]) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Rows under headings, as wide as the terminal."""
+    # The server has the commands in memory, too, but never a table.
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(*columns, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for row in rows:
         # As plain text: a name may hold what looks like markup.

@@ -3,7 +3,6 @@
 import io
 
 import click
-import segno
 
 from portal.cli.application_settings import find
 from portal.cli.applications import application
@@ -55,6 +54,8 @@ def device_code(client_id: str, scopes: str, as_json: bool) -> None:
 
 def qr_code(text: str) -> str:
     """A QR code in half-block characters, for a terminal."""
+    import segno
+
     out = io.StringIO()
     segno.make(text, error="l").terminal(out, compact=True, border=2)
     return out.getvalue()

@@ -6,12 +6,10 @@ version is still the database's: a stale row costs one retry, never a wrong answ
 """
 
 from collections import OrderedDict
-from contextlib import suppress
 from threading import Lock
 from typing import NamedTuple
 
 from authlib.oauth2.rfc6749 import ClientMixin
-from peewee import OperationalError
 
 from portal.clock import now
 from portal.credentials import hash_secret, matches
@@ -24,7 +22,6 @@ from portal.models.compiled import Compiled, slot
 from portal.models.scope import DEFAULT_SCOPE, PERSONAL
 
 CACHED_CLIENTS = 10_000
-USED_SECONDS = 60
 
 
 class StaleClient(Exception):
@@ -81,16 +78,6 @@ _LOAD = Compiled(
 )
 _VERSION = Compiled(
     lambda: Application.select(Application.version).where(Application.id == slot("id"))
-)
-_TOUCH = Compiled(
-    lambda: Application.update({Application.last_used_at: slot("now")}).where(
-        Application.id == slot("id")
-    )
-)
-_TOUCH_SECRET = Compiled(
-    lambda: ApplicationSecret.update({ApplicationSecret.last_used_at: slot("now")}).where(
-        ApplicationSecret.id == slot("id")
-    )
 )
 
 
@@ -184,22 +171,6 @@ class Client(ClientMixin):
             if matches(hashed, secret.hash) and live:
                 found = secret
         return found
-
-    def note_use(self, secret: Secret | None) -> None:
-        """Note when the application, or else its secret, was last used.
-
-        At most one statement a request, and each at most once a minute. The answer goes out
-        even if it cannot be noted.
-        """
-        moment = now()
-        with suppress(OperationalError):
-            # Also after the clock was set back, when it was used in the future.
-            if abs(moment - self.last_used_at) >= USED_SECONDS:
-                self.last_used_at = moment
-                _TOUCH.run(now=moment, id=self.id)
-            elif secret and abs(moment - self.secret_seen_at.get(secret.id, 0)) >= USED_SECONDS:
-                self.secret_seen_at[secret.id] = moment
-                _TOUCH_SECRET.run(now=moment, id=secret.id)
 
 
 class ClientCache:

@@ -7,6 +7,7 @@ from collections import namedtuple
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import peewee
 from peewee import Database, Insert, Model, Query, Value
 
 from portal.database import database, execute_at_once
@@ -42,6 +43,12 @@ class Compiled:
             sql, template = query.sql()
             self._made = (database.obj, sql, template)
         return sql, [values[item] if type(item) is _Slot else item for item in template]
+
+    def run_each(self, rows: Sequence[dict[str, object]]) -> None:
+        """Run the statement with each of these values, one after the other: in one go."""
+        filled = [self._filled(values) for values in rows]
+        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+            database.cursor().executemany(filled[0][0], [values for _, values in filled])
 
     def row(self, **values: object) -> Any:
         """The first row, its columns by name; None when there is none."""

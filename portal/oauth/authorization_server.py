@@ -16,6 +16,7 @@ from portal.htmx import render
 from portal.metrics import refusals_counted, tokens_issued
 from portal.models import Refusal
 from portal.models.client import Client, ClientCache, StaleClient
+from portal.models.last_use import LastUse
 from portal.oauth import refusals
 from portal.oauth.authentication_request import AuthenticationRequest
 from portal.oauth.client_authentication import authenticate
@@ -55,6 +56,7 @@ class PortalServer(AuthorizationServer):
         super().__init__()
         self.settings = settings
         self.clients = ClientCache()
+        self.uses = LastUse()
         self.refresh_key = derive_key(settings.secret_key, "refresh token successor")
         self.pairwise_key = derive_key(settings.secret_key, "pairwise subject")
         self.keys = KeyRing(
@@ -87,7 +89,7 @@ class PortalServer(AuthorizationServer):
                     raise
                 continue
             if answer.status == 200 and asked.client is not None:
-                asked.client.note_use(asked.secret)
+                self.uses.note(asked.client, asked.secret)
             return answer
         return self.handle_response(503, {"error": "temporarily_unavailable"}, self.HEADERS)
 

@@ -3,16 +3,15 @@
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import psycopg
+import pytest
 
-from tests.engines import on_both_engines
+from tests.engines import POSTGRES, on_both_engines
 from tests.faults.portal import Load, get_code
 
 HELD_SECONDS = 3
-
-pytestmark = on_both_engines
 
 
 @contextmanager
@@ -30,6 +29,7 @@ def locked(url: str) -> Iterator[None]:
         other.close()
 
 
+@on_both_engines
 def test_a_foreign_lock_of_three_seconds_makes_requests_wait(
     rp, portal, browser_of, bob, database_url
 ):
@@ -41,9 +41,35 @@ def test_a_foreign_lock_of_three_seconds_makes_requests_wait(
     def act():
         return real.redeem(codes.pop()) if codes else real.token("client_credentials")
 
-    with Load(6, act, most=1) as load, locked(database_url):
-        time.sleep(HELD_SECONDS)
+    with ExitStack() as lock:
+        lock.enter_context(locked(database_url))
+        with Load(6, act, most=1) as load:
+            time.sleep(HELD_SECONDS)
+            lock.close()
     assert not load.failed
     assert [answer.status_code for answer in load.done] == [200] * 6
     assert all(rp.is_active(answer.get_json()["access_token"]) for answer in load.done)
     assert max(answer.seconds for answer in load.done) > HELD_SECONDS - 1
+
+
+@pytest.mark.parametrize(
+    "database_url", [pytest.param(POSTGRES, marks=pytest.mark.postgres)], indirect=True
+)
+def test_whoever_holds_a_lock_of_postgresql_for_ever_keeps_nobody_waiting_for_ever(
+    rp, portal, database_url
+):
+    """SQLite gives up after ten seconds, and so does PostgreSQL unless the address says sooner."""
+    real = portal.serving(rp)
+    portal.environ["DATABASE_URL"] = f"{database_url}&wait=1"
+    portal.start()
+    with locked(database_url), Load(4, lambda: real.token("client_credentials"), most=1) as load:
+        time.sleep(2)
+        page = portal.get("/login")
+    assert not load.failed
+    assert {answer.status_code for answer in load.done} == {503}
+    assert {answer.get_json()["error"] for answer in load.done} == {"temporarily_unavailable"}
+    assert all(answer.headers["Retry-After"] for answer in load.done)
+    # Four wait, two at a time in each worker.
+    assert max(answer.seconds for answer in load.done) < 5
+    assert page.status_code == 200
+    assert real.token("client_credentials").status_code == 200

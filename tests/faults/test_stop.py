@@ -3,9 +3,11 @@
 import time
 from urllib.parse import urlencode
 
-from portal.models import AccessToken
+from portal.models import AccessToken, Application
 from tests.engines import on_both_engines
+from tests.factories import make_application
 from tests.faults.portal import Load, cookie_of, get_code
+from tests.flows import RelyingApp
 
 pytestmark = on_both_engines
 
@@ -41,3 +43,16 @@ def test_sigterm_under_load_cuts_nothing_and_a_restart_keeps_everything(
     again = portal.get(address, headers=cookie_of(browser))
     assert again.status_code == 303
     assert "code=" in again.headers["Location"]
+
+
+def test_what_was_used_in_the_last_second_is_known_afterwards(rp, portal, alice):
+    made = [make_application(alice, grants=["client_credentials"]) for _ in range(40)]
+    portal.environ["PORTAL_SWEEP_SECONDS"] = "0"
+    portal.start()
+    for application, secret in made:
+        one = RelyingApp(portal, application, secret)
+        assert one.token("client_credentials").status_code == 200
+    portal.stop()
+    asked = [application.id for application, _ in made]
+    used = Application.select().where(Application.id.in_(asked), Application.last_used_at > 0)
+    assert used.count() == len(made)

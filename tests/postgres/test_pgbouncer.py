@@ -77,6 +77,9 @@ def test_the_portal_works_behind_pgbouncer_in_transaction_mode(pooled, tmp_path)
 
         assert {status for seen in together(8, work) for status in seen} == {200}
         assert database.execute_sql("SELECT count(*) FROM access_token").fetchone() == (64,)
+        assert database.execute_sql("SELECT last_used_at > 0 FROM application").fetchone() == (
+            True,
+        )
     finally:
         database.close()
         close_database()

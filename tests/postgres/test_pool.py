@@ -1,16 +1,18 @@
 """PostgreSQL's connections: few, shared, replaced when they die, and never waited for in vain."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from threading import Barrier
 
+import psycopg
 import pytest
 from flask import Flask, Response
 
 from portal import create_app
 from portal import postgres as pooling
-from portal.database import close_database, database, transaction
+from portal.database import close_database, connected, database, transaction
 from portal.settings import SettingError
 from tests.conftest import migrate_once, usual_settings
 from tests.factories import empty_tables, make_application, make_user
@@ -194,10 +196,50 @@ def test_a_connection_that_was_idle_for_long_is_asked_first(build, said, monkeyp
     assert lines[0].endswith("SELECT 1")
 
 
+@contextmanager
+def held(address: str, statement: str) -> Iterator[None]:
+    """Another program's transaction, which has a lock for as long as the block lasts."""
+    with psycopg.connect(address) as other:
+        other.execute(statement)
+        yield
+        other.rollback()
+
+
+def test_a_request_waits_for_a_lock_no_longer_than_the_address_says(build, address):
+    _, rp = build("?wait=1")
+    assert ask(rp) == 200
+    began = time.monotonic()
+    with held(address, "LOCK TABLE access_token"):
+        answer = rp.token("client_credentials")
+    assert answer.status_code == 503
+    assert answer.get_json()["error"] == "temporarily_unavailable"
+    assert answer.headers["Retry-After"]
+    assert 0.9 < time.monotonic() - began < 5
+    assert ask(rp) == 200
+
+
+@pytest.mark.parametrize(
+    ("parameters", "limit"), [("", "10s"), ("?wait=0", "0"), ("?prepare=off", "0")]
+)
+def test_how_long_that_is(build, parameters, limit):
+    build(parameters)
+    assert database.execute_sql("SHOW lock_timeout").fetchone() == (limit,)
+
+
+def test_what_must_come_to_its_end_waits_for_locks_as_long_as_it_takes(build, address):
+    build("?wait=1&pool=1")
+    with database.obj.waiting():
+        assert database.execute_sql("SHOW lock_timeout").fetchone() == ("0",)
+    assert database.execute_sql("SHOW lock_timeout").fetchone() == ("1s",)
+    with connected(address) as copy:
+        assert copy.execute_sql("SHOW lock_timeout").fetchone() == ("0",)
+
+
 @pytest.mark.parametrize(
     ("url", "complaint"),
     [
         ("postgresql://h/portal?pool=0", "pool must be a whole number of at least 1, not '0'"),
+        ("postgresql://h/portal?wait=1.5", "wait must be a whole number of seconds"),
         (
             "postgresql://h/portal?pool=many",
             "pool must be a whole number of at least 1, not 'many'",
