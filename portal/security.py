@@ -44,6 +44,8 @@ MACHINE_PATHS = (
 )
 MAX_BODY_BYTES = 256 * 1024
 MAX_FORM_PARTS = 1000
+#: So many session cookies are remembered with what they say.
+KNOWN_COOKIES = 1000
 
 
 class PageSessions(SecureCookieSessionInterface):
@@ -54,28 +56,39 @@ class PageSessions(SecureCookieSessionInterface):
 
     def __init__(self) -> None:
         self._made: tuple[object, URLSafeTimedSerializer | None] = (None, None)
+        self._known: dict[str, str] = {}
 
     def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
         """Made once, not for every request; and anew should the key change."""
         key, made = self._made
         if key != app.secret_key:
             made = super().get_signing_serializer(app)
-            self._made = (app.secret_key, made)
+            self._made, self._known = (app.secret_key, made), {}
         return made
 
     def open_session(self, app: Flask, request: Request) -> SessionMixin | None:  # type: ignore[override]
         if request.path.startswith(MACHINE_PATHS):
             return self.make_null_session(app)
-        serializer = self.get_signing_serializer(app)
         cookie = request.cookies.get(self.get_cookie_name(app))
-        if serializer is None or not cookie:
-            return self.session_class()
-        try:
-            # Without Flask's look at the age, which the session's row knows: a clock that was set
-            # back, or that is behind another node's, would sign people out.
-            return self.session_class(serializer.loads(cookie))
-        except BadSignature:
-            return self.session_class()
+        text = self._read(app, cookie) if cookie else None
+        return self.session_class(json.loads(text) if text else None)
+
+    def _read(self, app: Flask, cookie: str) -> str | None:
+        """The JSON in a cookie that was signed here; a page asks for the same one again and again.
+
+        Without Flask's look at the age, which the session's row knows: a clock that was set back,
+        or that is behind another node's, would sign people out.
+        """
+        serializer = self.get_signing_serializer(app)
+        if cookie not in self._known and serializer is not None:
+            try:
+                read = json.dumps(serializer.loads(cookie))
+            except BadSignature:
+                return None
+            if len(self._known) >= KNOWN_COOKIES:
+                self._known.clear()
+            self._known[cookie] = read
+        return self._known.get(cookie)
 
 
 def init_app(app: Flask, settings: Settings) -> None:

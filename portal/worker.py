@@ -179,7 +179,9 @@ class Flushes:
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         if not self._runs:
-            self._run(disk)
+            self._runs = True
+            # After those that came in the same moment.
+            asyncio.get_running_loop().call_soon(self._run, disk)
         return waiter
 
     def _run(self, disk: Disk) -> None:

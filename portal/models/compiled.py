@@ -5,10 +5,21 @@ Building a query object costs ten times what SQLite needs to answer it.
 
 from collections import namedtuple
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import peewee
-from peewee import Database, Insert, Model, Query, Value
+from peewee import (
+    BigIntegerField,
+    Database,
+    Field,
+    Insert,
+    IntegerField,
+    Model,
+    Query,
+    TextField,
+    Value,
+)
 
 from portal.database import database, execute_at_once
 
@@ -76,7 +87,23 @@ def load(model: type[Model], values: Sequence[object]) -> Any:
     making the query.
     """
     row = model(__no_default__=True)
-    columns = zip(model._meta.sorted_fields, values, strict=True)
-    row.__data__ = {field.name: field.python_value(value) for field, value in columns}
+    columns = zip(_columns(model), values, strict=True)
+    row.__data__ = {
+        name: value if convert is None else convert(value) for (name, convert), value in columns
+    }
     row._dirty.clear()  # type: ignore[attr-defined]
     return row
+
+
+@cache
+def _columns(model: type[Model]) -> list[tuple[str, Callable[[Any], Any] | None]]:
+    """Each column's name and how to read it; numbers and text come from the driver as they are."""
+    return [
+        (field.name, None if _is_plain(field) else field.python_value)
+        for field in model._meta.sorted_fields
+    ]
+
+
+def _is_plain(field: Field) -> bool:
+    plain = isinstance(field, IntegerField | BigIntegerField | TextField)
+    return plain and type(field).python_value is Field.python_value

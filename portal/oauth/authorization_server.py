@@ -8,7 +8,9 @@ from urllib.parse import urlencode
 from authlib.consts import default_json_headers
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import AuthorizationServer, UnsupportedGrantTypeError
+from flask import Response as FlaskResponse
 from peewee import IntegrityError
+from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response
 
 from portal.credentials import derive_key
@@ -45,6 +47,15 @@ class Answer(NamedTuple):
 
     def as_response(self) -> Response:
         return Response(self.body, self.status, self.headers)
+
+
+class SentBack(FlaskResponse):
+    """A redirect to a checked address, to the character: werkzeug would write it its own way."""
+
+    default_mimetype = "text/plain"
+
+    def get_wsgi_headers(self, environ: Any) -> Headers:
+        return Headers([*self.headers, ("Content-Length", "0")])
 
 
 class PortalServer(AuthorizationServer):
@@ -214,7 +225,7 @@ class PortalServer(AuthorizationServer):
         if payload.data.get("response_mode") == "form_post":
             return no_store(render("oauth/form_post.html", action=redirect_uri, params=params))
         location = f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{urlencode(params)}"
-        return Response("", 303, [("Location", location)])
+        return SentBack("", 303, [("Location", location)])
 
     # How answers leave
 

@@ -90,7 +90,14 @@ class ProtocolRequest(OAuth2Request):
     def __init__(
         self, method: str, uri: str, payload: Payload, credentials: Credentials = ANONYMOUS
     ) -> None:
-        super().__init__(method, uri)
+        # Authlib's own would look whether the address is https: it is the issuer's, which was
+        # checked at the start.
+        self.method, self.uri, self._body = method, uri, None
+        self.headers: Mapping[str, str] = {}
+        self.client: Any = None
+        self.auth_method: str | None = None
+        self.user = self.authorization_code = self.refresh_token = self.credential = None
+        self._scope: str | None = None
         self.payload = payload
         self.credentials = credentials
         #: The secret that proved the client.
