@@ -55,7 +55,7 @@ class SentBack(FlaskResponse):
     default_mimetype = "text/plain"
 
     def get_wsgi_headers(self, environ: Any) -> Headers:
-        return Headers([*self.headers, ("Content-Length", "0")])
+        return Headers(self.headers)
 
 
 class PortalServer(AuthorizationServer):
