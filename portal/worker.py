@@ -33,6 +33,8 @@ AT_ONCE = (*MACHINE_ENDPOINTS, "/oauth/authorize", "/oauth/userinfo", "/oauth/jw
 WATCHED = {"/healthz", "/readyz", "/metrics"}
 #: So much of a body that is too long is read and thrown away before the answer.
 DISCARDED_BYTES = 32 * 1024 * 1024
+#: In the environment of a request whose body went on after that.
+ENDLESS = "portal.endless"
 #: What a request's line and headers may come to, and how long they and the body may take.
 HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 30
@@ -135,13 +137,10 @@ class Worker:
         else:
             pool = self._watch if environ["PATH_INFO"] in WATCHED else self._pages
             answer = await _in(pool, ask, self._app, environ)
-        await send(
-            {
-                "type": "http.response.start",
-                "status": answer.status,
-                "headers": encoded(answer.headers),
-            }
-        )
+        headers = encoded(answer.headers)
+        if ENDLESS in environ:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         body, more = answer.body, answer.more
         while more is not None:
             await send({"type": "http.response.body", "body": body, "more_body": True})
@@ -220,7 +219,7 @@ async def _receive(environ: Environ, receive: Callable) -> bool:
         return message["type"] == "http.request"
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            body = await _receive_rest(message, receive)
+            body = await _receive_rest(environ, message, receive)
     except TimeoutError:
         return False
     if body is None:
@@ -229,7 +228,9 @@ async def _receive(environ: Environ, receive: Callable) -> bool:
     return True
 
 
-async def _receive_rest(message: dict[str, Any], receive: Callable) -> bytes | None:
+async def _receive_rest(
+    environ: Environ, message: dict[str, Any], receive: Callable
+) -> bytes | None:
     """As much as may be, and a little more where there is more; None when it was cut short."""
     chunks, size = [], 0
     while True:
@@ -240,6 +241,8 @@ async def _receive_rest(message: dict[str, Any], receive: Callable) -> bytes | N
             chunks.append(chunk)
         size += len(chunk)
         # Most clients send everything before they read that it was too much.
-        if not message.get("more_body") or size > DISCARDED_BYTES:
+        if size > DISCARDED_BYTES:
+            environ[ENDLESS] = True
+        if not message.get("more_body") or ENDLESS in environ:
             return b"".join(chunks)[: MAX_BODY_BYTES + 1]
         message = await receive()

@@ -1,0 +1,178 @@
+"""The HTTP side of a worker: its limits, and what reaches the application of a request."""
+
+import asyncio
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import uvicorn
+
+from portal import worker
+from portal.wsgi_bridge import ask, environ_of
+
+
+def tell(environ, start_response) -> list[bytes]:
+    """An application that says what it was asked."""
+    body = environ["wsgi.input"].read()
+    if environ["PATH_INFO"] == "/long":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return (b"x" * 100_000 for _ in range(30))  # type: ignore[return-value]
+    text = "|".join(environ.get(name, "-") for name in ("PATH_INFO", "HTTP_X_ONE", "HTTP_COOKIE"))
+    content = text.encode("latin-1") + b"|" + body
+    start_response("200 OK", [("Content-Length", str(len(content)))])
+    return [content]
+
+
+@pytest.fixture
+def connect(app, monkeypatch) -> Iterator[Callable[[], socket.socket]]:
+    """A worker with little patience; connections to it."""
+    monkeypatch.setattr(worker, "HEAD_SECONDS", 0.4)
+    monkeypatch.setattr(worker, "BODY_SECONDS", 0.4)
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        worker.Worker(tell, 2).handle,
+        interface="asgi3",
+        http=worker.BoundedProtocol,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        loop="asyncio",
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])))
+    thread.start()
+    made: list[socket.socket] = []
+
+    def connect() -> socket.socket:
+        made.append(socket.create_connection(listening.getsockname(), timeout=5))
+        return made[-1]
+
+    yield connect
+    for connection in made:
+        connection.close()
+    server.should_exit = True
+    thread.join()
+    listening.close()
+
+
+def everything(connection: socket.socket) -> bytes:
+    """All that comes until the server closes the connection."""
+    found = b""
+    while chunk := connection.recv(65536):
+        found += chunk
+    return found
+
+
+def answer(connection: socket.socket, request: bytes) -> bytes:
+    """Send a request; the answer, whose head says how long it is."""
+    connection.sendall(request)
+    found = b""
+    while b"\r\n\r\n" not in found or len(found) < length_of(found):
+        found += connection.recv(65536)
+    return found
+
+
+def length_of(found: bytes) -> int:
+    head, _, _ = found.partition(b"\r\n\r\n")
+    return len(head) + 4 + int(re.search(rb"content-length: (\d+)", head)[1])
+
+
+def test_a_connection_serves_one_request_after_the_other(connect):
+    connection = connect()
+    for number in range(3):
+        found = answer(connection, b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n" % number)
+        assert found.endswith(b"\r\n\r\n/%d|-|-|" % number)
+        time.sleep(0.15)  # not all of it may be spent on heads that are complete
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: lo"])
+def test_a_head_that_does_not_come_ends_the_connection(connect, sent):
+    connection = connect()
+    connection.sendall(sent)
+    began = time.monotonic()
+    assert everything(connection) == b""
+    assert 0.2 < time.monotonic() - began < 3
+
+
+def test_a_second_head_has_the_same_time_as_the_first(connect):
+    connection = connect()
+    answer(connection, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    connection.sendall(b"GET / HT")
+    assert everything(connection) == b""
+
+
+def test_a_head_without_end_is_refused(connect):
+    connection = connect()
+    connection.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nX-Long: ")
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        connection.sendall(b"x" * 30_000_000)
+
+
+def test_a_body_that_does_not_come_is_not_acted_upon(connect):
+    connection = connect()
+    found = answer(connection, b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf")
+    assert found.startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_body_in_chunks_arrives_whole(connect):
+    head = b"POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+    found = answer(connect(), head + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+    assert found.endswith(b"/a|-|-|abcde")
+
+
+def test_a_long_answer_is_sent_while_it_is_made(connect):
+    connection = connect()
+    connection.sendall(b"GET /long HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    found = everything(connection)
+    assert b"transfer-encoding: chunked" in found
+    assert found.count(b"x") >= 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("headers", "seen"),
+    [
+        (b"X-One: a\r\nX-One: b\r\n", b"/p|a,b|-|"),
+        (b"Cookie: a=1\r\nCookie: b=2\r\n", b"/p|-|a=1; b=2|"),
+        # It would pass for the other one, which proxies set.
+        (b"X_One: forged\r\n", b"/p|-|-|"),
+        (b"X-One: caf\xe9\r\n", b"/p|caf\xe9|-|"),
+    ],
+)
+def test_headers_reach_the_application_as_pep_3333_says(connect, headers, seen):
+    found = answer(connect(), b"GET /p HTTP/1.1\r\nHost: h\r\n" + headers + b"\r\n")
+    assert found.endswith(b"\r\n\r\n" + seen)
+
+
+def test_a_path_is_read_as_utf_8_and_handed_on_as_bytes():
+    scope = {
+        "server": ("h", 1),
+        "client": None,
+        "method": "GET",
+        "path": "/é/%2F",
+        "query_string": b"a=%C3%A9",
+        "http_version": "1.1",
+        "scheme": "http",
+        "headers": [],
+    }
+    environ = environ_of(scope)
+    assert environ["PATH_INFO"].encode("latin-1").decode() == "/é/%2F"
+    assert environ["QUERY_STRING"] == "a=%C3%A9"
+
+
+def test_a_body_is_closed_when_it_was_read():
+    closed = []
+
+    class Body(list):
+        def close(self) -> None:
+            closed.append(True)
+
+    def application(environ, start_response):
+        start_response("204 NO CONTENT", [])
+        return iter_of
+
+    iter_of = type("Lazy", (), {"__iter__": lambda s: iter([b"a"]), "close": Body().close})()
+    assert ask(application, {}).body == b"a"
+    assert closed == [True]
