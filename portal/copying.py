@@ -3,11 +3,20 @@
 The rows alone: what triggers and indexes keep beside them, the target makes itself.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from peewee import BlobField, BooleanField, Database, IntegerField, Model, TextField
+from peewee import (
+    BlobField,
+    BooleanField,
+    Database,
+    IntegerField,
+    Model,
+    OperationalError,
+    TextField,
+)
 
 from portal.database import migrate, newer_migrations, pending_migrations
 from portal.models import TABLES, Scope, SigningKey
@@ -17,6 +26,8 @@ from portal.postgres import PooledPostgres
 CHUNK = 10_000
 #: Sums of remainders fit into 64 bits, where sums of ids would not.
 MODULUS = 1_000_003
+#: How often a restore tries to have all tables to itself: half a minute in all.
+LOCK_TRIES = 75
 
 OnRows = Callable[[int], None]
 
@@ -110,10 +121,30 @@ def clear(database: Database) -> None:
     """Empty all tables, inside the caller's transaction."""
     if isinstance(database, PooledPostgres):
         names = ", ".join(f'"{table._meta.table_name}"' for table in TABLES)
+        _lock(database, names)
         database.execute_sql(f"TRUNCATE {names}")
         return
     for table in reversed(TABLES):
         database.execute_sql(f'DELETE FROM "{table._meta.table_name}"')  # noqa: S608
+
+
+def _lock(database: Database, names: str) -> None:
+    """Lock these tables for this transaction, all or none.
+
+    Requests take them in other orders. So whoever waits here gives up what it has long before
+    PostgreSQL would look for a deadlock and end a request, and tries again.
+    """
+    for attempt in range(1, LOCK_TRIES + 1):
+        try:
+            with database.atomic():
+                database.execute_sql("SET LOCAL lock_timeout = '300ms'")
+                database.execute_sql(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")
+                database.execute_sql("SET LOCAL lock_timeout = 0")
+            return
+        except OperationalError:
+            if attempt == LOCK_TRIES:
+                raise
+            time.sleep(0.1)
 
 
 def copy_rows(source: Database, target: Database, on_rows: OnRows, places: bool = False) -> None:

@@ -19,7 +19,7 @@ from portal.credentials import ID_BITS, hash_secret
 from portal.database import database
 from portal.models import AccessToken, ApplicationSecret, Lease, Throttle
 from portal.models.lease import LEASE_SECONDS
-from tests.engines import on_both_engines
+from tests.engines import on_both_engines, only_on_sqlite
 from tests.factories import make_application
 from tests.flows import RelyingApp
 from tests.races.crowd import together
@@ -182,6 +182,7 @@ def test_cleanup_says_that_another_process_is_at_it(app):
     }
 
 
+@only_on_sqlite
 def test_an_interrupted_cleanup_leaves_the_rest_to_the_next(environ, app, settings, tmp_path):  # noqa: F811
     add_tokens(40_000, HOUR)
     process = subprocess.Popen(
@@ -203,6 +204,7 @@ def test_an_interrupted_cleanup_leaves_the_rest_to_the_next(environ, app, settin
 # The server
 
 
+@only_on_sqlite
 def test_the_server_sweeps_by_itself_and_ends_on_sigterm(environ, app, settings, start):  # noqa: F811
     environ["PORTAL_SWEEP_SECONDS"] = "1"
     add_tokens(2_000, HOUR)
@@ -217,6 +219,7 @@ def test_the_server_sweeps_by_itself_and_ends_on_sigterm(environ, app, settings,
     assert server.process.stderr.read().count("sweep") == 0
 
 
+@only_on_sqlite
 def test_zero_seconds_switch_the_sweep_off(environ, app, settings, start):  # noqa: F811
     environ["PORTAL_SWEEP_SECONDS"] = "0"
     server = start()

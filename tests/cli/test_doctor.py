@@ -15,7 +15,7 @@ from portal.credentials import ID_BITS
 from portal.database import database
 from portal.models import AccessToken, User
 from tests.cli.proxies import closing_database, proxy, serving, tls
-from tests.engines import on_both_engines
+from tests.engines import on_both_engines, only_on_sqlite
 from tests.mail_server import running_mail_server
 
 DAY = 24 * 60 * 60
@@ -287,6 +287,7 @@ def test_a_sound_installation_has_no_problem_but_that_it_does_not_run(app, alice
     assert set(checks()) == {"address"}
 
 
+@only_on_sqlite
 def test_files_that_everybody_may_read_are_named(app, alice, checks, tmp_path, monkeypatch):
     key, token = tmp_path / "secret_key", tmp_path / "metrics_token"
     for path in (key, token):
