@@ -18,7 +18,7 @@ run: .venv/ready
 test: .venv/test-ready lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
 
-bench: .venv/ready $(if $(PEERS),bench-peers)
+bench: .venv/test-ready $(if $(PEERS),bench-peers)
 	$(BIN)/python -m bench $(if $(PEERS),--peers) $(BENCH)
 
 # Others to compare with, away from .venv; the bench says why when one of them is not there.

@@ -24,6 +24,7 @@ from werkzeug.datastructures import MultiDict
 
 from bench.scale_portal import Portal, WrongAnswer, in_turns, prepare
 from bench.scale_seed import LIFETIME, client_id, name_of, seed
+from bench.scale_served import ratio, tokens_over_http
 from portal import cleanup
 from portal.admin.application_list import Listing
 from portal.clock import now
@@ -33,7 +34,7 @@ from portal.models.statements import INSERT_ACCESS_TOKEN
 from tests.postgres.cluster import find_programs, running_cluster, what_is_missing
 
 SMALL = (100, 1_000)
-LATELY, EACH = 10_000, 150
+EACH = 150
 FEW_TOKENS = 10_000
 LIST = "/admin/applications"
 CHIPS = ("", "attention", "trusted", "public", "never", "disabled")
@@ -50,11 +51,13 @@ class Report:
         )
         self.missed = 0
 
-    def ratio(self, what: str, small: float, large: float, unit: float, goal: float) -> None:
-        """Large may cost so many times what small costs."""
-        self._row(
-            what, small / unit, large / unit, large / small, goal, f"{large / small:.2f}×", "×"
-        )
+    def ratio(
+        self, what: str, small: float, large: float, unit: float, goal: float,
+        measured: float | None = None,
+    ) -> None:  # fmt: skip
+        """Large may cost so many times what small costs; `measured` is by pairs, if it was."""
+        is_now = measured or large / small
+        self._row(what, small / unit, large / unit, is_now, goal, f"{is_now:.2f}×", "×")
 
     def limit(self, what: str, small: float | None, large: float, unit: float, goal: float) -> None:
         """Large may cost so much, in `unit`s."""
@@ -120,25 +123,25 @@ def main() -> int:
 def _tokens(sides: tuple[Portal, Portal], report: Report, options: argparse.Namespace) -> float:
     """Random clients: among a hundred all are cached, among a million hardly any.
 
-    The goals are about clients that used the portal within a minute. When it was longer ago, the
-    portal notes the use, too, together with many others: on pages that nobody else needs.
+    Their last use is long ago, so it is noted as well. What the server itself costs is on both
+    sides: beside it, the figures without the server.
     """
-    lately = {side: [side.random_number() for _ in range(LATELY)] for side in sides}
-    for side, numbers in lately.items():
-        side.enter().note_use(set(numbers))
-    small, large = in_turns(sides, lambda s: s.token_call(lately[s].pop()), options.rounds, EACH)
-    again, idle = in_turns(sides, lambda s: s.token_call(s.random_number()), options.rounds, EACH)
-    base = small.means(EACH)
-    usual, others = median(base), median(large.means(EACH))
-    report.ratio("token, random client: CPU µs", usual, others, MICROSECOND, 1.3)
-    report.ratio("token, random client: p99 µs", small.p99, large.p99, MICROSECOND, 1.5)
-    # One request of many writes for all of them: only the mean of all turns shows that.
-    mean, first_use = fmean(again.cpu), fmean(idle.cpu)
-    figures = f"{mean / MICROSECOND:,.2f}", f"{first_use / MICROSECOND:,.2f}"
-    report.fact("  first use for a while: CPU µs", *figures, f"{first_use / mean:.2f}×")
-    quarter = len(base) // 4
-    calm, busy = sorted(base)[quarter], sorted(base)[-1 - quarter]
-    return (busy - calm) / usual
+    small, large = tokens_over_http(sides)
+    cpu, p99 = ratio(small.cpu, large.cpu), ratio(small.p99, large.p99)
+    report.ratio(
+        "token, random client: CPU µs", median(small.cpu), median(large.cpu), MICROSECOND, 1.3, cpu
+    )
+    report.ratio(
+        "token, random client: p99 ms", median(small.p99), median(large.p99), MILLISECOND, 1.5, p99
+    )
+    few, many = in_turns(sides, lambda s: s.token_call(s.random_number()), options.rounds, EACH)
+    # One request of many notes the use for all of them: only the mean of all turns shows that.
+    alone, among = fmean(few.cpu), fmean(many.cpu)
+    figures = f"{alone / MICROSECOND:,.2f}", f"{among / MICROSECOND:,.2f}"
+    report.fact("  without the server: CPU µs", *figures, f"{among / alone:.2f}×")
+    quarter = len(small.cpu) // 4
+    calm, busy = sorted(small.cpu)[quarter], sorted(small.cpu)[-1 - quarter]
+    return (busy - calm) / median(small.cpu)
 
 
 def _inserts(sides: tuple[Portal, Portal], report: Report, options: argparse.Namespace) -> float:

@@ -15,10 +15,8 @@ from werkzeug.test import EnvironBuilder
 
 from bench import scale_seed
 from portal import create_app
-from portal.clock import now
 from portal.database import database, migrate, open_database
-from portal.models import Application, ApplicationSecret, Scope, User
-from portal.models.search import is_one_of
+from portal.models import Scope, User
 from portal.settings import Settings
 
 SECRET_KEY = "bench" * 8
@@ -82,15 +80,6 @@ class Portal:
             number = self._chance.randrange(self.applications)
             if scale_seed.is_machine(number):
                 return number
-
-    def note_use(self, numbers: set[int]) -> None:
-        """Make it look as if these applications, and their secrets, had just been used."""
-        first, step = scale_seed.application_ids(self.applications)
-        ids = [first + number * step for number in numbers]
-        with database.atomic():
-            for table in (Application, ApplicationSecret):
-                mine = is_one_of(table.id, ids)  # a secret has its application's id here
-                table.update(last_used_at=now()).where(mine).execute()
 
     def token_call(self, number: int) -> Callable[[], None]:
         """A token request, ready to be sent."""
