@@ -28,7 +28,7 @@ from portal.wsgi_bridge import Answer, App, Environ, ask, encoded, environ_of, w
 log = logging.getLogger(__name__)
 
 #: What applications ask, and send people to. Nothing here hashes a password, which takes long.
-AT_ONCE = (*MACHINE_ENDPOINTS, "/oauth/authorize", "/oauth/userinfo", "/oauth/jwks")
+AT_ONCE = {*MACHINE_ENDPOINTS, "/oauth/authorize", "/oauth/userinfo", "/oauth/jwks"}
 #: Whoever watches is answered at once, also when every page waits for a database that hangs.
 WATCHED = {"/healthz", "/readyz", "/metrics"}
 #: So much of a body that is too long is read and thrown away before the answer.
@@ -120,23 +120,23 @@ class Worker:
 
     def __init__(self, app: App, threads: int) -> None:
         self._app = app
+        # Pages that only read need not wait for requests that write, and those for no password.
         self._pages = ThreadPoolExecutor(threads, "page")
         self._patient = ThreadPoolExecutor(threads, "patient")
         self._watch = ThreadPoolExecutor(2, "watch")
         self._flushes = Flushes()
         # PostgreSQL is asked over the network: meanwhile this thread has other things to do.
-        self._at_once = frozenset(AT_ONCE if on_sqlite() else ())
+        self._answers_at_once = on_sqlite()
 
     async def handle(self, scope: Any, receive: Callable, send: Callable) -> None:
         """One request (ASGI 3, HTTP)."""
         environ = environ_of(scope)
         if not await _receive(environ, receive):
             answer = CUT
-        elif environ["PATH_INFO"] in self._at_once:
+        elif environ["PATH_INFO"] in AT_ONCE and self._answers_at_once:
             answer = await self._answer_at_once(environ)
         else:
-            pool = self._watch if environ["PATH_INFO"] in WATCHED else self._pages
-            answer = await _in(pool, ask, self._app, environ)
+            answer = await _in(self._pool_for(environ["PATH_INFO"]), ask, self._app, environ)
         headers = encoded(answer.headers)
         if ENDLESS in environ:
             headers.append((b"connection", b"close"))
@@ -148,6 +148,11 @@ class Worker:
             more = more if body else None
         await send({"type": "http.response.body", "body": body})
 
+    def _pool_for(self, path: str) -> ThreadPoolExecutor:
+        if path in WATCHED:
+            return self._watch
+        return self._patient if path in AT_ONCE else self._pages
+
     async def _answer_at_once(self, environ: Environ) -> Answer:
         lose_patience()
         try:
@@ -157,7 +162,6 @@ class Worker:
                 await self._flushes.wait(disk)
         except Busy:
             environ["wsgi.input"].seek(0)
-            # In threads of their own: pages that only read need not wait for who writes.
             return await _in(self._patient, ask, self._app, environ)
         except OperationalError as error:
             log.error("database: %s", error)
