@@ -156,13 +156,14 @@ class Worker:
     async def _answer_at_once(self, environ: Environ) -> Answer:
         lose_patience()
         try:
-            with putting_off() as owed:
-                answer = ask(self._app, environ)
+            try:
+                with putting_off() as owed:
+                    answer = ask(self._app, environ)
+            except Busy:
+                environ["wsgi.input"].seek(0)
+                answer = await _in(self._patient, ask, self._app, environ)
             for disk in owed:
                 await self._flushes.wait(disk)
-        except Busy:
-            environ["wsgi.input"].seek(0)
-            return await _in(self._patient, ask, self._app, environ)
         except OperationalError as error:
             log.error("database: %s", error)
             return UNAVAILABLE
