@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: What was noted so lately is not noted again.
 USED_SECONDS = 60
 #: So many are written sooner than after a second: nobody shall wait for a long transaction.
-MOST = 500
+MOST = 100
 
 # Another process may have seen a later use.
 _TOUCH = Compiled(
