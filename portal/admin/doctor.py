@@ -118,7 +118,8 @@ def _act(case: Case, what: str) -> Response:
     if stop:
         return stop
     here = f"{ADDRESS}/{case.refusal.reference}"
-    assert case.verdict and case.application
+    assert case.verdict
+    assert case.application
     if case.verdict.how != ONE_PRESS and request.form.get("confirmed") != "y":
         return see_other(f"{here}/{what}")
     sent, former = case.refusal.detail, request.form.get("saved", "") if what == REPLACE else None

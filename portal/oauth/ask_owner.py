@@ -1,5 +1,7 @@
 """POST /oauth/ask_owner/<reference>: whoever met a refusal has the application's owner told."""
 
+from contextlib import suppress
+
 from flask import current_app, request
 from werkzeug.wrappers import Response
 
@@ -48,10 +50,8 @@ def _write(settings: Settings, refusal: Refusal, application: Application) -> No
         return
     if Refusal.told_within_the_hour(application.id) > MAILS_AN_HOUR:
         return
-    try:
+    with suppress(MailError):  # it is logged, and the notice stands on the pages
         mail.send(settings, owner.email, _letter(settings.issuer, refusal, application))
-    except MailError:
-        pass  # it is logged, and the notice stands on the pages
 
 
 def _letter(issuer: str, refusal: Refusal, application: Application) -> Letter:

@@ -199,8 +199,8 @@ SECRET_MISSING = _reason(
     "invalid_client",
     BAD_CLIENT,
     "No secret was sent",
-    "This application is confidential, but sent only its client ID (method none). Give it its secret"
-    " and set client_secret_basic or client_secret_post.",
+    "This application is confidential, but sent only its client ID (method none). Give it its"
+    " secret and set client_secret_basic or client_secret_post.",
     status=401,
 )
 SECRET_WRONG = _reason(
