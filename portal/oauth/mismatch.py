@@ -95,7 +95,7 @@ def _about_scheme_and_port(parts: dict[str, Part], sent: str) -> str:
     usual = DEFAULT_PORTS.get(sent.partition(":")[0].lower())
     if usual in (port.sent, port.saved) and "" in (port.sent, port.saved):
         which = "Your app writes" if port.sent else "The registered address has"
-        return f"{which} the usual port {usual[1:]} out, which makes it another address: leave it away."
+        return f"{which} the usual port {usual[1:]} out, which is another address: leave it away."
     return (
         "Your app runs on another port, or sends the one that it listens on behind its proxy:"
         " check its public address and X-Forwarded-Host."
