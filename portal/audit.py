@@ -17,6 +17,8 @@ EVENTS = {
     "application.disabled": "Disabled the application",
     "application.enabled": "Enabled the application",
     "application.deleted": "Deleted the application",
+    "application.redirect_uri_registered": "Registered a redirect URI of",
+    "application.redirect_uri_replaced": "Replaced a redirect URI of",
 }
 
 

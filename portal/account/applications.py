@@ -7,7 +7,8 @@ from werkzeug.wrappers import Response
 from portal.account import blueprint
 from portal.htmx import render
 from portal.models import Application, Refusal
-from portal.oauth.refusals import REASONS
+from portal.oauth import mismatch, redirect_uris
+from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH
 from portal.security import sign_in_required
 
 
@@ -15,17 +16,15 @@ from portal.security import sign_in_required
 @sign_in_required
 def list_own_applications() -> Response:
     """The applications that the person owns, by name."""
-    rows = current_user.applications.order_by(Application.name_key, Application.id)
-    return render("account/applications.html", applications=list(rows))
+    rows = list(current_user.applications.order_by(Application.name_key, Application.id))
+    return render("account/applications.html", applications=rows, notices=_notices(rows))
 
 
 @blueprint.get("/account/applications/<client_id>")
 @sign_in_required
 def show_own_application(client_id: str) -> Response:
     """One of them, read only; 404 when it is somebody else's."""
-    application = Application.with_client_id(client_id) if "\0" not in client_id else None
-    if application is None or application.owner.id != current_user.id:
-        abort(404)
+    application = _own(client_id)
     return render(
         "account/application.html",
         application=application,
@@ -33,4 +32,49 @@ def show_own_application(client_id: str) -> Response:
         connected=application.people_connected(),
         refusals=Refusal.of(application.id),
         reasons=REASONS,
+        notices=_notices([application]),
+    )
+
+
+@blueprint.get("/account/applications/<client_id>/refusals/<reference>")
+@sign_in_required
+def show_own_refusal(client_id: str, reference: str) -> Response:
+    """One refusal of it, and what to change, read only; 404 when it is not of this application."""
+    application = _own(client_id)
+    refusal = Refusal.with_reference(reference)
+    if refusal is None or refusal.application_id != application.id:
+        abort(404)
+    sent, saved = refusal.detail, None
+    if refusal.reason == REDIRECT_URI_MISMATCH.code:
+        saved = redirect_uris.nearest(sent, application.redirect_uris)
+    return render(
+        "account/refusal.html",
+        application=application,
+        refusal=refusal,
+        reason=REASONS.get(refusal.reason),
+        saved=saved,
+        diff=redirect_uris.explain(sent, saved) if saved else [],
+        advice=mismatch.told(sent, saved) if saved else "",
+        is_settled=_is_settled(refusal, application),
+    )
+
+
+def _own(client_id: str) -> Application:
+    application = Application.with_client_id(client_id) if "\0" not in client_id else None
+    if application is None or application.owner.id != current_user.id:
+        abort(404)
+    return application
+
+
+def _notices(applications: list[Application]) -> list[tuple[Application, Refusal]]:
+    """What people asked this owner for help with and still need, the latest first."""
+    mine = {application.id: application for application in applications}
+    told = [(mine[it.application_id], it) for it in Refusal.told(mine)] if mine else []
+    return [(application, it) for application, it in told if not _is_settled(it, application)]
+
+
+def _is_settled(refusal: Refusal, application: Application) -> bool:
+    """Whether the address that was refused is registered now."""
+    return refusal.reason == REDIRECT_URI_MISMATCH.code and redirect_uris.matches(
+        refusal.detail, application.redirect_uris
     )

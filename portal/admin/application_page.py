@@ -21,7 +21,7 @@ from portal.models.application import (
 )
 from portal.models.refusal import DETAIL_LENGTH, NOBODY
 from portal.models.scope import PERSONAL
-from portal.oauth import application_rules, redirect_uris
+from portal.oauth import application_rules, mismatch, redirect_uris
 from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH
 
 SHOWN_SECRETS = 10
@@ -31,6 +31,7 @@ LABELS = {
     "secret_retired": "Begins with",
     "secret_expired": "Begins with",
     "parameter_missing": "Missing",
+    "authentication_method": "Method",
 }
 SHOWN_STRANGERS = 5
 
@@ -79,12 +80,12 @@ class ShownRefusal:
 
 def refusals_of(application: Application) -> list[ShownRefusal]:
     """An application's latest refusals, redirect URIs beside the saved one that was meant."""
-    return [_shown(refusal, application) for refusal in Refusal.of(application.id)]
+    return [shown(refusal, application) for refusal in Refusal.of(application.id)]
 
 
 def refusals_of_nobody() -> list[ShownRefusal]:
     """The latest refusals of requests whose client ID is missing or nobody's."""
-    return [_plain(refusal) for refusal in Refusal.of(NOBODY, SHOWN_STRANGERS)]
+    return [plain(refusal) for refusal in Refusal.of(NOBODY, SHOWN_STRANGERS)]
 
 
 def savable_uri(application: Application, uri: str) -> str | None:
@@ -93,9 +94,9 @@ def savable_uri(application: Application, uri: str) -> str | None:
     return next((sent for sent in offered if sent == uri), None)
 
 
-def _shown(refusal: Refusal, application: Application) -> ShownRefusal:
+def shown(refusal: Refusal, application: Application) -> ShownRefusal:
     if refusal.reason != REDIRECT_URI_MISMATCH.code:
-        return _plain(refusal)
+        return plain(refusal)
     title, sent = REDIRECT_URI_MISMATCH.title, refusal.detail
     when = (refusal.count, refusal.last_at, refusal.reference)
     if redirect_uris.matches(sent, application.redirect_uris):
@@ -105,7 +106,7 @@ def _shown(refusal: Refusal, application: Application) -> ShownRefusal:
         return ShownRefusal(title, "No redirect URI is saved.", *when, sent=sent)
     return ShownRefusal(
         title,
-        redirect_uris.sentence(sent, saved),
+        mismatch.told(sent, saved),
         *when,
         sent=sent,
         saved=saved,
@@ -114,7 +115,7 @@ def _shown(refusal: Refusal, application: Application) -> ShownRefusal:
     )
 
 
-def _plain(refusal: Refusal) -> ShownRefusal:
+def plain(refusal: Refusal) -> ShownRefusal:
     reason = REASONS.get(refusal.reason)
     return ShownRefusal(
         title=reason.title if reason else refusal.reason,

@@ -21,6 +21,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     """Build the server and register its endpoints and pages."""
     # The endpoints import the blueprint above.
     from portal.oauth import (  # noqa: F401
+        ask_owner,
         authorize,
         backchannel,
         consent,

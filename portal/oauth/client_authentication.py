@@ -8,7 +8,7 @@ from portal.models import Application, ApplicationSecret
 from portal.models.client import Client, ClientCache, Secret
 from portal.oauth import refusals
 from portal.oauth.refusals import Reason, Refused, refuse
-from portal.oauth.request_filter import NONE, Credentials
+from portal.oauth.request_filter import ASSERTION, NONE, Credentials
 
 
 class Proof(NamedTuple):
@@ -25,7 +25,11 @@ def authenticate(clients: ClientCache, sent: Credentials, methods: list[str]) ->
     is only given on the row as the database has it now. Raises Refused (401 invalid_client).
     """
     if sent.client_id is None:
-        raise refuse(refusals.AUTHENTICATION_MISSING)
+        asserted = sent.method == ASSERTION
+        raise refuse(
+            refusals.AUTHENTICATION_METHOD if asserted else refusals.AUTHENTICATION_MISSING,
+            detail=ASSERTION if asserted else "",
+        )
     cached = clients.get(sent.client_id)
     if proof := _proof(cached, sent, methods):
         return proof
@@ -64,6 +68,8 @@ def _refusal(client: Client | None, sent: Credentials) -> Refused:
         detail = known[0].application.client_id
     elif reason in (refusals.SECRET_RETIRED, refusals.SECRET_EXPIRED):
         detail = known[0].prefix
+    elif reason is refusals.AUTHENTICATION_METHOD:
+        detail = sent.method
     return refuse(reason, application_id=client.id, detail=detail)
 
 
@@ -72,8 +78,12 @@ def _cause(
 ) -> Reason:
     if not client.enabled:
         return refusals.APPLICATION_DISABLED
+    if sent.method == ASSERTION:
+        return refusals.AUTHENTICATION_METHOD
     if not client.confidential:
-        return refusals.SECRET_UNEXPECTED
+        # With its ID alone it was at an endpoint that needs a secret.
+        alone = sent.method == NONE
+        return refusals.AUTHENTICATION_METHOD if alone else refusals.SECRET_UNEXPECTED
     if not secret:
         return refusals.SECRET_MISSING
     mine = [row for row in known if row.application.id == client.id]

@@ -170,6 +170,16 @@ AUTHENTICATION_MALFORMED = _reason(
     "Send: Basic, a space, and base64 of client ID, colon, secret.",
     status=401,
 )
+AUTHENTICATION_METHOD = _reason(
+    "authentication_method",
+    "invalid_client",
+    BAD_CLIENT,
+    "The wrong client authentication method",
+    "A confidential application sends its secret by client_secret_basic or client_secret_post: set"
+    " one of the two, not private_key_jwt. A public one sends only its client_id (none), and may"
+    " not ask endpoints that need a secret.",
+    status=401,
+)
 TWO_METHODS = _reason(
     "two_methods",
     "invalid_request",
@@ -189,7 +199,8 @@ SECRET_MISSING = _reason(
     "invalid_client",
     BAD_CLIENT,
     "No secret was sent",
-    "This application is confidential and must send its secret.",
+    "This application is confidential, but sent only its client ID (method none). Give it its"
+    " secret and set client_secret_basic or client_secret_post.",
     status=401,
 )
 SECRET_WRONG = _reason(

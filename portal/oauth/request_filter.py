@@ -33,6 +33,8 @@ FORM = "application/x-www-form-urlencoded"
 #: The one parameter that may come more than once (RFC 8707 §2); its values are joined by spaces.
 LISTED = "resource"
 BASIC, POST, NONE = "client_secret_basic", "client_secret_post", "none"
+#: A signed assertion instead of a secret (RFC 7523): this portal takes none.
+ASSERTION = "private_key_jwt"
 
 
 class MachineCall(NamedTuple):
@@ -185,7 +187,8 @@ def _credentials(header: str | None, data: Mapping[str, str]) -> Credentials:
         POST if "client_secret" in data else NONE, data.get("client_id"), data.get("client_secret")
     )
     if header is None:
-        return in_body
+        asserted = in_body.secret is None and "client_assertion" in data
+        return in_body._replace(method=ASSERTION) if asserted else in_body
     client_id, secret = _basic(header)
     if in_body.secret is not None:
         raise refuse(TWO_METHODS)

@@ -64,7 +64,7 @@ class RelyingApp:
         def log_in() -> Response:
             return self.client.authorize_redirect(self.redirect_uri)
 
-        @app.get("/callback")
+        @app.get("/callback", strict_slashes=False)
         def callback() -> Response | str:
             try:
                 self._keep(self.client.authorize_access_token())

@@ -175,6 +175,14 @@ def note_wrong_callback() -> None:
         Refusal.note(reports.id, REDIRECT_URI_MISMATCH.code, WRONG_CALLBACK)
 
 
+def note_refusal(detail: str, reason: str = REDIRECT_URI_MISMATCH.code) -> Refusal:
+    """One of Acme Reports."""
+    reports = Application.with_client_id(REPORTS)
+    found = Refusal.with_reference(Refusal.note(reports.id, reason, detail))
+    assert found
+    return found
+
+
 def add_more_applications(count: int) -> None:
     """Rows enough for several pages."""
     owner = User.named("platform")

@@ -111,6 +111,33 @@ def test_the_pages_that_add_an_application(tour, portal):
     assert tour.found == []
 
 
+def test_the_pages_of_the_doctor(tour, portal):
+    with portal.models():
+        slash, stranger, odd = (
+            samples.note_refusal(it)
+            for it in (
+                samples.WRONG_CALLBACK,
+                "https://partner.example.com/a-long-way/" + "to/" * 40 + "callback",
+                "javascript:alert(1)",
+            )
+        )
+        slash.tell()
+        secret = samples.note_refusal("", "secret_retired")
+    steps.visit(tour.page, f"{portal.address}/admin/doctor", "priya")
+    tour.see("doctor")
+    tour.see("doctor-not-found", "/admin/doctor?reference=BCDFGHJK")
+    tour.see("doctor-one-press", f"/admin/doctor/{slash.reference}")
+    tour.see("doctor-stranger", f"/admin/doctor/{stranger.reference}")
+    tour.see("doctor-confirm", f"/admin/doctor/{stranger.reference}/replace")
+    tour.see("doctor-refused", f"/admin/doctor/{odd.reference}")
+    tour.see("doctor-secret", f"/admin/doctor/{secret.reference}")
+    tour.see("own-applications-with-notice", "/account/applications")
+    own = f"/account/applications/{samples.REPORTS}/refusals"
+    tour.see("own-refusal", f"{own}/{slash.reference}")
+    tour.see("owner-told", "/oauth/ask_owner")
+    assert tour.found == []
+
+
 def test_the_pages_of_scopes_and_people(tour, portal):
     steps.visit(tour.page, f"{portal.address}/admin/scopes", "priya")
     tour.see("scopes")

@@ -1,13 +1,16 @@
 """Client authentication: one answer for the caller, the cause for the operator."""
 
 import base64
+import re
 import time
 
 import pytest
 import time_machine
+from markupsafe import escape
 
 from portal.models import AccessToken, ApplicationSecret, Refusal
 from portal.models.application import CLIENT_CREDENTIALS
+from portal.oauth.refusals import REASONS
 from tests.doors import through_both_doors
 from tests.factories import make_application
 from tests.flows import RelyingApp, basic
@@ -184,3 +187,111 @@ def test_refusals_are_bounded(rp):
         Refusal.note(rp.application.id, "redirect_uri_mismatch", f"https://evil.example/{n}")
     assert Refusal.select().count() == 50
     assert Refusal.of(rp.application.id)[0].detail == "https://evil.example/79"
+
+
+# The nine causes, told apart for operators alone
+
+
+def cause_unknown_id(rp, other, public):
+    rp.client_id = "c_nobody"
+
+
+def cause_wrong_secret(rp, other, public):
+    rp.secret = "pcs_" + "x" * 43
+
+
+def cause_retired_secret(rp, other, public):
+    rp.application.rotate_secret()
+
+
+def cause_expired_secret(rp, other, public):
+    ApplicationSecret.update(expires_at=1).where(
+        ApplicationSecret.application == rp.application.id
+    ).execute()
+
+
+def cause_another_applications_secret(rp, other, public):
+    rp.secret = other.secret
+
+
+def cause_wrong_method(rp, other, public):
+    rp.assertion = {"client_assertion": "a.b.c", "client_assertion_type": "x"}
+
+
+def cause_hash_as_secret(rp, other, public):
+    mine = ApplicationSecret.application == rp.application.id
+    rp.secret = bytes(ApplicationSecret.get(mine).hash).hex()
+
+
+def cause_spaces_around(rp, other, public):
+    rp.secret = f"{rp.secret} "
+
+
+def cause_public_with_secret(rp, other, public):
+    rp.client_id = public.client_id
+
+
+CAUSES = {
+    cause_unknown_id: "client_unknown",
+    cause_wrong_secret: "secret_wrong",
+    cause_retired_secret: "secret_retired",
+    cause_expired_secret: "secret_expired",
+    cause_another_applications_secret: "secret_of_another",
+    cause_wrong_method: "authentication_method",
+    cause_hash_as_secret: "secret_hash",
+    cause_spaces_around: "secret_padded",
+    cause_public_with_secret: "secret_unexpected",
+}
+#: What every cause asks the database, and nothing else.
+ASKED = [
+    "SELECT application",
+    "SELECT application",
+    "SELECT application_secret",
+    "INSERT refusal",
+    "DELETE refusal",
+]
+
+
+@pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.__name__)
+def test_each_cause_costs_the_same_and_is_told_to_the_doctor_alone(
+    rp, other, public, cause, statements, browser_of, alice
+):
+    cause(rp, other, public)
+    with statements() as seen:
+        response = present(rp)
+    assert [kind_of(sql) for sql in seen] == ASKED
+    refusal = refused(response, CAUSES[cause])
+    reason = REASONS[refusal.reason]
+    text = browser_of(alice).get(f"/admin/doctor/{refusal.reference}").text
+    assert reason.title in text
+    assert escape(reason.hint) in text
+    assert (rp.secret or "no secret") not in text
+
+
+def test_each_cause_has_words_of_its_own():
+    reasons = [REASONS[code] for code in CAUSES.values()]
+    assert len({reason.title for reason in reasons}) == len({r.hint for r in reasons}) == 9
+
+
+def test_a_public_application_at_an_endpoint_that_needs_a_secret(public):
+    refused(public.post("/oauth/introspect", {"token": "x"}), "authentication_method")
+
+
+def test_an_assertion_without_a_client_id(client):
+    data = {"grant_type": "client_credentials", "client_assertion": "a.b.c"}
+    refused(client.post("/oauth/token", data=data), "authentication_method")
+
+
+def present(rp):
+    """Ask for a token with what the cause made of the credentials."""
+    data = {"grant_type": "client_credentials"}
+    if assertion := getattr(rp, "assertion", None):
+        return rp.http.post("/oauth/token", data={**data, "client_id": rp.client_id, **assertion})
+    return rp.post("/oauth/token", data)
+
+
+def kind_of(sql: str) -> str:
+    """`SELECT application`: what a statement does, and to which table first."""
+    verb = sql.split()[0]
+    table = re.search(r'(?:FROM|INTO|UPDATE|JOIN)\s+"?(\w+)', sql)
+    return f"{verb} {table[1]}"

@@ -93,6 +93,10 @@ def story_of_authentication_malformed(s):
     return s.raw(data={"grant_type": "client_credentials"}, headers={"Authorization": "Basic ?"})
 
 
+def story_of_authentication_method(s):
+    return s.raw(data={"grant_type": "client_credentials", "client_assertion": "a.b.c"})
+
+
 def story_of_two_methods(s):
     headers = basic(s.rp.client_id, s.rp.secret)
     return s.raw(data={"grant_type": "x", "client_secret": "y"}, headers=headers)
