@@ -257,7 +257,9 @@ def _tally(ids: Value, filters: Filters) -> Select:
 def _filters(since: int | Value) -> Filters:
     """The condition behind each chip; none for all."""
     refused = Refusal.select(Refusal.application_id).where(Refusal.last_at > since)
-    rules = {"attention": Application.id.in_(refused), **FILTERS}
+    ending = ApplicationSecret.select(ApplicationSecret.application)
+    ending = ending.where(*needed_but_ending(since + DAY))
+    rules = {"attention": Application.id.in_(refused | ending), **FILTERS}
     return {key: (rules[key],) if key else () for key in CHIPS}
 
 

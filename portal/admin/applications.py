@@ -241,16 +241,7 @@ def _find(client_id: str) -> Application:
 
 
 def _claim(application: Application, seen: str | None) -> bool:
-    """Whether the page that was sent showed the application as it is; one of many claims it.
-
-    Call it in the transaction that changes the application. A form without the version counts.
-    """
-    if not seen:
-        return True
-    if seen != str(application.version):
-        return False
-    same = (Application.id == application.id) & (Application.version == application.version)
-    return Application.update(version=Application.version + 1).where(same).execute() == 1
+    return application.claim(seen)
 
 
 def _address(application: Application) -> str:

@@ -6,7 +6,8 @@ from peewee import fn
 
 from portal.clock import now
 from portal.models import Application, Refusal
-from portal.text import DAY, plural
+from portal.rotation import ends_of
+from portal.text import DAY, plural, until
 
 #: What a reason is called in the list, by how its code starts.
 KINDS = {
@@ -24,7 +25,10 @@ KINDS = {
 
 
 def note_attention(rows: list[Application]) -> None:
-    """Put what went wrong within a day on each row: `12 redirect errors today`, or None."""
+    """Put what went wrong within a day on each row: `12 redirect errors today`, or None.
+
+    What went right so far, and ends soon: `Secret stops in 3 days`, as `row.secret_ends`.
+    """
     since = now() - DAY
     refused: Any = (
         Refusal.select(
@@ -45,7 +49,10 @@ def note_attention(rows: list[Application]) -> None:
         mine = kinds.setdefault(application_id, {})
         times, today = mine.get(_kind(reason), (0, True))
         mine[_kind(reason)] = times + int(count), today and first_at > since
+    ends = ends_of([row.id for row in rows])
     for row in rows:
+        end = ends.get(row.id)
+        row.secret_ends = f"Secret stops {until(end)}" if end else None  # type: ignore[attr-defined]
         row.attention = _words(kinds[row.id]) if row.id in kinds else None  # type: ignore[attr-defined]
 
 
