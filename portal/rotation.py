@@ -1,4 +1,4 @@
-"""Change a secret without downtime: any number live beside each other, each says whether it is used.
+"""Change a secret without downtime: any number work side by side, each says whether it may go.
 
 What people do here is in the audit log; what the portal does by itself, too: retire a secret that
 nobody uses any more, and tell the owner before one ends that is still needed.
@@ -27,7 +27,7 @@ WARNING_SECONDS = (14 * DAY, 3 * DAY)
 #: What ends soon needs attention when it was used so lately, or when nothing outlives it.
 IN_USE_SECONDS = DAY
 #: A turn of the sweep must not take longer than its lease.
-MOST_LETTERS = 20
+MOST_LETTERS = 10
 
 
 class Verdict(NamedTuple):

@@ -1,7 +1,7 @@
 """The automatic sweep: one process of all nodes at a time tidies up while the portal serves.
 
-It tells applications again who signed out, deletes what has expired and looks after secrets. Under other servers than
-`serve`, a timer that runs `flask --app wsgi cleanup` does the same.
+It tells applications again who signed out, deletes what has expired and looks after secrets. Under
+other servers than `serve`, a timer that runs `flask --app wsgi cleanup` does the same.
 """
 
 import logging
