@@ -94,32 +94,32 @@ class SecretForm(FlaskForm):
     )
     last_day = LastDay()
 
+    former_day: date | None = None
+
     @classmethod
     def of(cls, secret: ApplicationSecret) -> Self:
         """The form filled in, or as it was sent."""
-        form = cls()
-        if form.is_submitted():
-            return form
         days, end = secret.retire_unused_days, secret.expires_at
-        return cls(
-            data={
-                "name": secret.name,
-                "ends": str(days) if days else ON_DATE if end else NEVER,
-                "last_day": datetime.fromtimestamp(end, UTC).date() if end else None,
-            }
-        )
+        last_day = datetime.fromtimestamp(end, UTC).date() if end else None
+        form = cls()
+        if not form.is_submitted():
+            ends = str(days) if days else ON_DATE if end else NEVER
+            form = cls(data={"name": secret.name, "ends": ends, "last_day": last_day})
+        form.former_day = last_day
+        return form
 
     def validate_last_day(self, field: LastDay) -> None:
         if self.ends.data == ON_DATE and field.data is None:
             raise ValidationError("Enter the last day, or choose another way for it to stop.")
+        if self.ends.data != ON_DATE and field.data not in (None, self.former_day):
+            raise ValidationError("Choose that it stops after this day, or leave the day empty.")
 
     def changes(self, secret: ApplicationSecret) -> dict[str, Any]:
         """What was sent, by the model's names."""
         end = None
         if self.ends.data == ON_DATE:
-            former = secret.expires_at
-            same = former and datetime.fromtimestamp(former, UTC).date() == self.last_day.data
-            end = former if same else self.last_day.moment
+            same = self.last_day.data == self.former_day
+            end = secret.expires_at if same else self.last_day.moment
         days = int(self.ends.data) if self.ends.data.isdigit() else None
         return {"name": self.name.data, "expires_at": end, "retire_unused_days": days}
 

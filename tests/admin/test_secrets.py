@@ -176,6 +176,13 @@ def test_what_cannot_be_is_said_and_nothing_is_made(robot, fields, sentence):
     assert len(robot.application.live_secrets) == 1
 
 
+def test_a_day_is_not_dropped_without_a_word(robot):
+    answer = robot.change(robot.row(), ends="never", last_day="2099-01-01")
+    assert answer.status_code == 422
+    assert "Choose that it stops after this day" in answer.text
+    assert "Enter the last day" in robot.change(robot.row(), ends="date").text
+
+
 def test_a_date_is_set_extended_and_taken_back(robot):
     new, row = robot.add(), robot.row()
     day = datetime.fromtimestamp(now() + 5 * DAY, UTC).date()
@@ -230,6 +237,7 @@ def test_the_portal_never_takes_away_what_may_be_the_last_way_in(app, robot):
         assert robot.ask() == 200
 
 
+@on_both_engines
 def test_an_end_that_comes_near_needs_attention(robot, alice, browser_of):
     application = robot.application
     ApplicationSecret.update(expires_at=now() + 10 * DAY).execute()
