@@ -9,6 +9,8 @@ from portal.credentials import derive_key
 from portal.models import Application, AuditEvent, User
 
 COMMAND_LINE = "command line"
+#: What it does by itself.
+PORTAL = "the portal"
 
 #: Every event, and what it is called.
 EVENTS = {
@@ -19,6 +21,10 @@ EVENTS = {
     "application.deleted": "Deleted the application",
     "application.redirect_uri_registered": "Registered a redirect URI of",
     "application.redirect_uri_replaced": "Replaced a redirect URI of",
+    "secret.added": "Made another secret",
+    "secret.renamed": "Renamed a secret",
+    "secret.scheduled": "Changed when a secret stops",
+    "secret.retired": "Retired a secret",
 }
 
 
@@ -26,6 +32,7 @@ def record(
     event: str,
     *,
     actor: User | None = None,
+    by_itself: bool = False,
     application: Application | None = None,
     person: User | None = None,
     subject: str = "",
@@ -34,9 +41,9 @@ def record(
 ) -> None:
     """Add an event of `EVENTS`; call it in the transaction of the act, so that both or none stay.
 
-    The actor is the person who is signed in, unless given. `subject` is the name of what it was
-    done to, where neither `application` nor `person` says it. `before` and `after` hold what
-    changed, by name; never a secret.
+    The actor is the person who is signed in, unless given; the portal when it acts `by_itself`.
+    `subject` is the name of what it was done to, where neither `application` nor `person` says it.
+    `before` and `after` hold what changed, by name; never a secret.
     """
     assert event in EVENTS, event
     actor = actor or _signed_in()
@@ -44,7 +51,7 @@ def record(
         seal_key(),
         event,
         actor_id=actor.id if actor else None,
-        actor=actor.username if actor else _nobody(),
+        actor=PORTAL if by_itself else actor.username if actor else _nobody(),
         application_id=application.id if application else None,
         person_id=person.id if person else None,
         subject=subject or (application.name if application else person.username if person else ""),

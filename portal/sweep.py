@@ -1,7 +1,7 @@
 """The automatic sweep: one process of all nodes at a time tidies up while the portal serves.
 
-It tells applications again who signed out and deletes what has expired. Under other servers than
-`serve`, a timer that runs `flask --app wsgi cleanup` does the same.
+It tells applications again who signed out, deletes what has expired and looks after secrets. Under
+other servers than `serve`, a timer that runs `flask --app wsgi cleanup` does the same.
 """
 
 import logging
@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from flask import Flask
 
-from portal import cleanup
+from portal import cleanup, rotation
 from portal.database import database
 from portal.models import Lease
 from portal.models.lease import LEASE_SECONDS
@@ -82,6 +82,8 @@ def once(app: Flask, every: int = 0, show: Show = lambda kind, gone: None) -> di
         seconds = app.extensions["portal.settings"].access_token_seconds
         counts = cleanup.delete_expired(seconds, _keeping(holder, show), everything)
         if everything:
+            with app.app_context():
+                rotation.sweep(app.extensions["portal.settings"])
             Lease.release(WHOLE_TABLES, holder, done=True)
         done = True
         return {**counts, "logouts_sent": sent}

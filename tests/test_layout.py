@@ -24,6 +24,7 @@ LAYERS = (
         "security",
         "backup",
         "cleanup",
+        "rotation",
         "copying",
         "health",
         "diagnosis",

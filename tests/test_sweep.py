@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import time_machine
 
-from portal import sweep
+from portal import rotation, sweep
 from portal.cleanup import CHUNK, Interrupted
 from portal.clock import now, now_ms
 from portal.credentials import ID_BITS, hash_secret
@@ -22,6 +22,7 @@ from portal.models.lease import LEASE_SECONDS
 from tests.engines import on_both_engines, only_on_sqlite
 from tests.factories import make_application
 from tests.flows import RelyingApp
+from tests.mail_server import running_mail_server
 from tests.races.crowd import together
 from tests.test_serve import Server, environ, free_port, run, start  # noqa: F401 - fixtures
 
@@ -232,3 +233,68 @@ def test_no_other_server_sweeps(app, client):
     assert client.get("/healthz").status_code == 200
     assert "sweep" not in {thread.name for thread in threading.enumerate()}
     assert Lease.of(sweep.LEASE) is None
+
+
+# Secrets that end
+
+
+@pytest.fixture
+def letters(app, settings):
+    """What the mail server of this portal received."""
+    with running_mail_server() as server:
+        app.extensions["portal.settings"] = replace(
+            settings, smtp_url=server.url, mail_from="Portal <portal@example.org>"
+        )
+        yield server.letters
+    app.extensions["portal.settings"] = settings
+
+
+@on_both_engines
+def test_the_owner_is_told_14_and_3_days_before_a_needed_secret_ends(app, alice, letters):
+    application, secret = make_application(alice, name="Robot")
+    row = application.live_secrets[0]
+    with app.app_context():
+        assert rotation.change(application, row, expires_at=now() + 30 * DAY)
+    told = []
+    for day in range(30):
+        with time_machine.travel(now() + day * DAY + 60, tick=False):
+            sweep.once(app)
+            sweep.once(app)
+        if len(letters) > len(told):
+            told = [*told, day]
+    assert told == [16, 27]
+    first = letters[0]
+    assert first.recipients == ["alice@example.org"]
+    assert first.message["Subject"] == "A client secret of Robot ends in 14 days"
+    text = first.message.get_content()
+    assert f"begins with {row.prefix}" in text
+    assert f"/account/applications/{application.client_id}" in text
+    assert secret not in text
+
+
+def test_nobody_is_told_of_an_end_that_harms_nobody(app, alice, letters):
+    application, _ = make_application(alice, name="Robot")
+    with app.app_context():
+        application.rotate_secret(keep_seconds=7 * DAY)  # whoever does this knows
+        other, _ = make_application(alice, name="Other")
+        other.disable()
+        rotation.change(other, other.live_secrets[0], expires_at=now() + 20 * DAY)
+    for day in (0, 5, 18):
+        with time_machine.travel(now() + day * DAY, tick=False):
+            sweep.once(app)
+    assert letters == []
+
+
+def test_a_letter_that_was_not_taken_is_sent_by_a_later_turn(app, alice, letters):
+    application, _ = make_application(alice, name="Robot")
+    with app.app_context():
+        rotation.change(application, application.live_secrets[0], expires_at=now() + 20 * DAY)
+    right = app.extensions["portal.settings"]
+    with time_machine.travel(now() + 10 * DAY, tick=False):
+        app.extensions["portal.settings"] = replace(right, smtp_url="smtp://127.0.0.1:9")
+        assert sweep.once(app) is not None
+        assert letters == []
+        app.extensions["portal.settings"] = right
+        sweep.once(app)
+        sweep.once(app)
+    assert len(letters) == 1

@@ -9,6 +9,7 @@ from portal.htmx import render
 from portal.models import Application, Refusal
 from portal.oauth import mismatch, redirect_uris
 from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH
+from portal.rotation import ends_of, verdict
 from portal.security import sign_in_required
 
 
@@ -17,7 +18,12 @@ from portal.security import sign_in_required
 def list_own_applications() -> Response:
     """The applications that the person owns, by name."""
     rows = list(current_user.applications.order_by(Application.name_key, Application.id))
-    return render("account/applications.html", applications=rows, notices=_notices(rows))
+    return render(
+        "account/applications.html",
+        applications=rows,
+        notices=_notices(rows),
+        ends=ends_of([row.id for row in rows]),
+    )
 
 
 @blueprint.get("/account/applications/<client_id>")
@@ -25,10 +31,11 @@ def list_own_applications() -> Response:
 def show_own_application(client_id: str) -> Response:
     """One of them, read only; 404 when it is somebody else's."""
     application = _own(client_id)
+    live = application.live_secrets
     return render(
         "account/application.html",
         application=application,
-        secrets=application.live_secrets,
+        secrets=[(it, verdict(it, live)) for it in live],
         connected=application.people_connected(),
         refusals=Refusal.of(application.id),
         reasons=REASONS,

@@ -13,7 +13,7 @@ from werkzeug.datastructures import MultiDict
 from portal.admin.attention import note_attention
 from portal.clock import now
 from portal.database import database
-from portal.models import Application, Refusal, User
+from portal.models import Application, ApplicationSecret, Refusal, User
 from portal.models.application import FILTERS
 from portal.models.compiled import Compiled, slot
 from portal.models.search import (
@@ -23,6 +23,7 @@ from portal.models.search import (
     is_one_of,
     is_short,
 )
+from portal.rotation import needed_but_ending
 from portal.text import DAY
 
 ADDRESS = "/admin/applications"
@@ -257,7 +258,9 @@ def _tally(ids: Value, filters: Filters) -> Select:
 def _filters(since: int | Value) -> Filters:
     """The condition behind each chip; none for all."""
     refused = Refusal.select(Refusal.application_id).where(Refusal.last_at > since)
-    rules = {"attention": Application.id.in_(refused), **FILTERS}
+    ending = ApplicationSecret.select(ApplicationSecret.application)
+    ending = ending.where(*needed_but_ending(since + DAY))
+    rules = {"attention": Application.id.in_(refused | ending), **FILTERS}
     return {key: (rules[key],) if key else () for key in CHIPS}
 
 

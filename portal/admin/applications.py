@@ -21,6 +21,7 @@ from portal.admin.application_page import page_context, refusals_of_nobody, sava
 from portal.database import transaction
 from portal.htmx import render, wants_fragment
 from portal.models import Application
+from portal.models.application import TooManySecrets
 from portal.models.user import fold
 from portal.oauth import application_rules
 from portal.security import no_store, see_other
@@ -169,9 +170,13 @@ def rotate_secret(client_id: str) -> Response:
     if not form.validate_on_submit():
         flash("Choose when the old secret stops.", "error")
         return _page(application, 422)
-    with transaction():
-        claimed = _claim(application, form.seen.data)
-        secret = application.rotate_secret(int(form.keep_days.data) * DAY) if claimed else None
+    try:
+        with transaction():
+            claimed = _claim(application, form.seen.data)
+            secret = application.rotate_secret(int(form.keep_days.data) * DAY) if claimed else None
+    except TooManySecrets as error:
+        flash(str(error), "error")
+        return _page(application, 422)
     if secret is None:
         flash(
             "No secret was made: this page was sent before, or somebody changed the application"
@@ -241,16 +246,7 @@ def _find(client_id: str) -> Application:
 
 
 def _claim(application: Application, seen: str | None) -> bool:
-    """Whether the page that was sent showed the application as it is; one of many claims it.
-
-    Call it in the transaction that changes the application. A form without the version counts.
-    """
-    if not seen:
-        return True
-    if seen != str(application.version):
-        return False
-    same = (Application.id == application.id) & (Application.version == application.version)
-    return Application.update(version=Application.version + 1).where(same).execute() == 1
+    return application.claim(seen)
 
 
 def _address(application: Application) -> str:

@@ -2,12 +2,15 @@
 
 from typing import Any
 
-from peewee import fn
+from peewee import Value, fn
 
 from portal.clock import now
-from portal.models import Application, Refusal
-from portal.text import DAY, plural
+from portal.models import Application, ApplicationSecret, Refusal
+from portal.rotation import ending_secrets
+from portal.text import DAY, plural, until
 
+#: No reason of a refusal: a secret ends soon.
+ENDING = "ending"
 #: What a reason is called in the list, by how its code starts.
 KINDS = {
     "redirect_uri": "redirect error",
@@ -24,8 +27,12 @@ KINDS = {
 
 
 def note_attention(rows: list[Application]) -> None:
-    """Put what went wrong within a day on each row: `12 redirect errors today`, or None."""
+    """Put what went wrong within a day on each row: `12 redirect errors today`, or None.
+
+    What went right so far, and ends soon: `Secret stops in 3 days`, as `row.secret_ends`.
+    """
     since = now() - DAY
+    ids = [row.id for row in rows]
     refused: Any = (
         Refusal.select(
             Refusal.application_id,
@@ -34,18 +41,25 @@ def note_attention(rows: list[Application]) -> None:
             fn.MIN(Refusal.first_at),
         )
         .where(
-            Refusal.application_id.in_([row.id for row in rows]),
+            Refusal.application_id.in_(ids),
             Refusal.last_at > since,
         )
         .group_by(Refusal.application_id, Refusal.reason)
-        .tuples()
     )
+    end = fn.MIN(ApplicationSecret.expires_at)
+    ending: Any = ending_secrets(ids, Value(ENDING), end, end)
     kinds: dict[int, dict[str, tuple[int, bool]]] = {}
-    for application_id, reason, count, first_at in refused:
+    ends: dict[int, int] = {}
+    for application_id, reason, count, first_at in refused.union_all(ending).tuples():
+        if reason == ENDING:
+            ends[application_id] = first_at
+            continue
         mine = kinds.setdefault(application_id, {})
         times, today = mine.get(_kind(reason), (0, True))
         mine[_kind(reason)] = times + int(count), today and first_at > since
     for row in rows:
+        stops = f"Secret stops {until(ends[row.id])}" if row.id in ends else None
+        row.secret_ends = stops  # type: ignore[attr-defined]
         row.attention = _words(kinds[row.id]) if row.id in kinds else None  # type: ignore[attr-defined]
 
 

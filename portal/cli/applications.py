@@ -23,16 +23,21 @@ from portal.cli.command import (
     print_json_rows,
     print_table,
 )
+from portal.cli.secrets import add_secret, retire_secret, secrets
+from portal.cli.secrets import as_dict as secret_as_dict
 from portal.cli.users import person_named
 from portal.database import transaction
 from portal.models import Application, ApplicationSecret, User
-from portal.text import ago, date, iso
+from portal.models.application import TooManySecrets
+from portal.text import ago, date
 
 DAY = 24 * 60 * 60
 
 application = Group("application", help="Applications that ask this portal for tokens.")
 application.add_command(export)
 application.add_command(import_file)
+for _command in (secrets, add_secret, retire_secret):
+    application.add_command(_command)
 
 
 @command("create", application)
@@ -81,10 +86,10 @@ def show(client_id: str, as_json: bool) -> None:
     """One application; of its secrets only how they begin."""
     row = find(client_id)
     if as_json:
-        print_json({**as_dict(row), "secrets": [_secret_as_dict(s) for s in _secrets(row)]})
+        print_json({**as_dict(row), "secrets": [secret_as_dict(s) for s in _secrets(row)]})
     else:
-        secrets = [(f"secret {s.prefix}…", _secret_state(s)) for s in row.live_secrets]
-        print_facts(row.name, [*_facts(row), *secrets])
+        live = [(f"secret {s.prefix}…", _secret_state(s)) for s in row.live_secrets]
+        print_facts(row.name, [*_facts(row), *live])
 
 
 @command("update", application)
@@ -123,7 +128,10 @@ def rotate_secret(client_id: str, keep_days: int, as_json: bool) -> None:
     row = find(client_id)
     if not row.confidential:
         raise BadInput(f"{row.name} is public and has no secret: update it with --confidential.")
-    secret = row.rotate_secret(keep_days * DAY)
+    try:
+        secret = row.rotate_secret(keep_days * DAY)
+    except TooManySecrets as error:
+        raise BadInput(str(error)) from None
     _print_with_secret(row, secret, f"{row.name} has a new secret.", as_json)
 
 
@@ -201,15 +209,6 @@ def _facts(row: Application) -> list[tuple[str, object]]:
 def _secrets(row: Application) -> list[ApplicationSecret]:
     rows = ApplicationSecret.select().where(ApplicationSecret.application == row)
     return list(rows.order_by(ApplicationSecret.id.desc()))
-
-
-def _secret_as_dict(secret: ApplicationSecret) -> dict[str, object]:
-    moments = ("created_at", "expires_at", "last_used_at", "retired_at")
-    return {
-        "prefix": secret.prefix,
-        "live": secret.is_live,
-        **{name: iso(at) if (at := getattr(secret, name)) else None for name in moments},
-    }
 
 
 def _secret_state(secret: ApplicationSecret) -> str:

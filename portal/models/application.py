@@ -38,6 +38,17 @@ GRANTS = (*FLOW_NAMES, REFRESH_TOKEN)
 
 AVATAR_COLOURS = 7
 PREFIX_LENGTH = 8
+#: Each request compares its secret with all that are live.
+MOST_SECRETS = 20
+
+
+class TooManySecrets(Exception):
+    """One must be retired before another can be made; the text says so."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"{MOST_SECRETS} secrets work already, and more are not allowed: retire one first."
+        )
 
 
 class Application(Record):
@@ -131,17 +142,53 @@ class Application(Record):
             **settings, version=Application.version + 1, updated_at=self.updated_at
         ).where(Application.id == self.id).execute()
 
+    def claim(self, seen: str | None) -> bool:
+        """Whether the page that was sent showed it as it is; one of many such pages claims it.
+
+        Call it in the transaction that changes it. A page without the version counts.
+        """
+        if not seen:
+            return True
+        if seen != str(self.version):
+            return False
+        same = (Application.id == self.id) & (Application.version == self.version)
+        return Application.update(version=Application.version + 1).where(same).execute() == 1
+
     # Secrets
 
-    def add_secret(self) -> str:
-        """A new secret, which leaves once; the row keeps its hash and a prefix to tell it by."""
+    def add_secret(self, name: str = "", expires_at: int | None = None) -> str:
+        """A new secret, which leaves once; the row keeps its hash and a prefix to tell it by.
+
+        The others go on working. Raises TooManySecrets.
+        """
         secret = make_client_secret()
         with transaction():
+            if len(self.live_secrets) >= MOST_SECRETS:
+                raise TooManySecrets
             ApplicationSecret.create(
-                application=self, hash=hash_secret(secret), prefix=secret[:PREFIX_LENGTH]
+                application=self,
+                hash=hash_secret(secret),
+                prefix=secret[:PREFIX_LENGTH],
+                name=name,
+                expires_at=expires_at,
             )
             self._update()
         return secret
+
+    def change_secret(self, secret_id: int, **changes: Any) -> bool:
+        """Name a live secret, or say when it stops; False when it is not one of these."""
+        with transaction():
+            changed = (
+                ApplicationSecret.update(**changes)
+                .where(
+                    ApplicationSecret.application == self.id,
+                    ApplicationSecret.id == secret_id,
+                    ApplicationSecret.retired_at.is_null(),
+                )
+                .execute()
+            )
+            self._update()
+        return changed == 1
 
     def rotate_secret(self, keep_seconds: int = 0) -> str:
         """A new secret that works at once; the others work `keep_seconds` longer (0: no more)."""
@@ -149,7 +196,7 @@ class Application(Record):
             others = ApplicationSecret.application == self.id
             if keep_seconds:
                 until = now() + keep_seconds
-                ApplicationSecret.update(expires_at=until).where(
+                ApplicationSecret.update(expires_at=until, warned_at=now()).where(
                     others,
                     ApplicationSecret.retired_at.is_null(),
                     ApplicationSecret.expires_at.is_null() | (ApplicationSecret.expires_at > until),
@@ -283,9 +330,19 @@ class ApplicationSecret(Record):
     expires_at = EpochField(null=True)
     last_used_at = EpochField(null=True)
     retired_at = EpochField(null=True)
+    #: What people call it; may be empty.
+    name = TextField(default="")
+    #: The network that it was last used from, such as 203.0.113.0/24; empty when not known.
+    last_used_from = TextField(default="")
+    #: It is retired by itself once it was not used for so many days.
+    retire_unused_days = IntegerField(null=True)
+    #: When its owner was last told that it ends soon.
+    warned_at = EpochField(null=True)
 
     class Meta:
         table_name = "application_secret"
+        # Few have an end: which end soon is asked for each list of applications.
+        indexes = ((("expires_at", "application"), False),)
 
     @property
     def is_live(self) -> bool:

@@ -100,7 +100,7 @@ class PortalServer(AuthorizationServer):
                     raise
                 continue
             if answer.status == 200 and asked.client is not None:
-                self.uses.note(asked.client, asked.secret)
+                self.uses.note(asked.client, asked.secret, call.address)
             return answer
         return self.handle_response(503, {"error": "temporarily_unavailable"}, self.HEADERS)
 

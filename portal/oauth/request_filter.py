@@ -45,6 +45,8 @@ class MachineCall(NamedTuple):
     content_type: str
     authorization: str | None
     body: bytes
+    #: Of whoever sends it.
+    address: str = ""
 
     @classmethod
     def of(cls, environ: Mapping[str, Any], body: bytes) -> Self:
@@ -56,6 +58,7 @@ class MachineCall(NamedTuple):
             get("CONTENT_TYPE", ""),
             get("HTTP_AUTHORIZATION"),
             body,
+            get("REMOTE_ADDR", ""),
         )
 
 

@@ -26,6 +26,7 @@ SIGN_IN = [AUTHORIZATION_CODE, REFRESH_TOKEN]
 REPORTS = "c_7Qm2Lrg9vKx4Hn8PbW3dx9Fd"
 SURVEY = "c_4Hc5Nsg2gYq8Wd6RzK1mw3Tb"
 LOBBY = "c_5Wt3Jvb7hPx1Mf9QaD4kk8Ge"
+INVOICES = "c_2Zx7Hbc4kRv9Gs1YwN8cm4Qa"
 CALLBACK = "https://reports.example.org/callback"
 WRONG_CALLBACK = "https://reports.example.org/callback/"
 
@@ -88,7 +89,7 @@ APPLICATIONS = (
     ),
     (
         "Invoice Bot",
-        "c_2Zx7Hbc4kRv9Gs1YwN8cm4Qa",
+        INVOICES,
         "finance",
         [CLIENT_CREDENTIALS],
         ["reports:read", "reports:write"],
@@ -181,6 +182,19 @@ def note_refusal(detail: str, reason: str = REDIRECT_URI_MISMATCH.code) -> Refus
     found = Refusal.with_reference(Refusal.note(reports.id, reason, detail))
     assert found
     return found
+
+
+def add_second_secret(client_id: str = REPORTS) -> int:
+    """It gets another secret, and the old one is still used. Returns the old one's id."""
+    reports = Application.with_client_id(client_id)
+    reports.change_secret(reports.live_secrets[0].id, name="Web servers, since the spring")
+    reports.add_secret("Web servers, from December on")
+    new, old, *_ = reports.live_secrets
+    used = ApplicationSecret.update(last_used_at=now() - 3 * HOUR, last_used_from="203.0.113.0/24")
+    used.where(ApplicationSecret.id == old.id).execute()
+    used = ApplicationSecret.update(last_used_at=now() - MINUTE, last_used_from="2001:db8:7::/48")
+    used.where(ApplicationSecret.id == new.id).execute()
+    return old.id
 
 
 def add_more_applications(count: int) -> None:

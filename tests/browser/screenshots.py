@@ -59,6 +59,10 @@ def _take_all(portal: PortalServer, tabs: Tabs) -> None:
         samples.note_wrong_callback()
     _fill_in_the_form(administrator, portal)
     _take(administrator, "add-application")
+    with portal.models():
+        samples.add_second_secret(samples.INVOICES)
+    administrator.goto(f"{portal.address}/admin/secrets/{samples.INVOICES}")
+    _take(administrator, "secrets")
     administrator.goto(f"{portal.address}/admin/applications/{samples.REPORTS}")
     administrator.get_by_role("button", name="Rotate secret").click()
     administrator.get_by_role("button", name="Make a new secret").click()
