@@ -47,6 +47,8 @@ class LastDay(DateField):
     def __init__(self, **more: Any) -> None:
         super().__init__("Last day", **more)
 
+    data: date | None
+
     def process_formdata(self, valuelist: list[str]) -> None:
         if not "".join(valuelist).strip():
             self.data = None
@@ -67,6 +69,7 @@ class LastDay(DateField):
     @property
     def moment(self) -> int:
         """The end of that day."""
+        assert self.data
         return int(datetime.combine(self.data, datetime.min.time(), UTC).timestamp()) + DAY - 1
 
 
