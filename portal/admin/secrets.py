@@ -8,7 +8,6 @@ from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms import DateField, HiddenField, SelectField, StringField, ValidationError
 from wtforms.fields import SelectChoice
-from wtforms.validators import Optional
 
 from portal import rotation
 from portal.admin import blueprint
@@ -46,9 +45,14 @@ class LastDay(DateField):
     """The last day on which a secret works, in UTC; may be left empty."""
 
     def __init__(self, **more: Any) -> None:
-        super().__init__("Last day", validators=[Optional()], **more)
+        super().__init__("Last day", **more)
+
+    data: date | None
 
     def process_formdata(self, valuelist: list[str]) -> None:
+        if not "".join(valuelist).strip():
+            self.data = None
+            return
         try:
             super().process_formdata(valuelist)
         except ValueError:
@@ -65,6 +69,7 @@ class LastDay(DateField):
     @property
     def moment(self) -> int:
         """The end of that day."""
+        assert self.data
         return int(datetime.combine(self.data, datetime.min.time(), UTC).timestamp()) + DAY - 1
 
 

@@ -177,7 +177,8 @@ def test_what_cannot_be_is_said_and_nothing_is_made(robot, fields, sentence):
 
 
 def test_a_day_is_not_dropped_without_a_word(robot):
-    answer = robot.change(robot.row(), ends="never", last_day="2099-01-01")
+    day = datetime.fromtimestamp(now() + 5 * DAY, UTC).date().isoformat()
+    answer = robot.change(robot.row(), ends="never", last_day=day)
     assert answer.status_code == 422
     assert "Choose that it stops after this day" in answer.text
     assert "Enter the last day" in robot.change(robot.row(), ends="date").text
