@@ -18,6 +18,7 @@ from jinja2 import FileSystemBytecodeCache
 from portal import create_app, logs
 from portal.credentials import derive_key
 from portal.database import database, migrate, open_database
+from portal.health import Readiness
 from portal.models import Scope, SigningKey, User
 from portal.oauth.server import make_server
 from portal.settings import Settings
@@ -130,6 +131,7 @@ def app(settings, prepared, compiled_templates, ordinary_app) -> Iterator[Flask]
     made.extensions["portal.settings"] = settings
     opened = made.extensions["portal.database"] = open_database(settings.database_url)
     made.extensions["portal.oauth"] = make_server(settings)
+    made.extensions["portal.readiness"] = Readiness()
     made.instance_path = str(settings.instance)
     config = dict(made.config)
     if not settings.database_url.startswith("sqlite"):

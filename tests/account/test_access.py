@@ -10,6 +10,7 @@ PAGES = (
     "/account/verify-email/x",
     "/account/applications",
     "/account/applications/c_x",
+    "/account/applications/c_x/refusals/BCDFGHJK",
 )
 ACTIONS = (
     "/account/connections/c_x/remove",
