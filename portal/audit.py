@@ -127,7 +127,7 @@ def changing(event: str, it: Subject) -> Iterator[None]:
     with transaction():
         before = state_of(_locked(it))
         yield
-        changed = type(it).get_by_id(it._pk)
+        changed = _row(it).get()
         after = state_of(changed)
         names = [name for name in after if after[name] != before[name]]
         if names:
@@ -181,9 +181,15 @@ def seal_key() -> bytes:
 
 def _locked(it: Subject) -> Any:
     """The row as it is now, which stays so for the rest of the transaction."""
-    rows = type(it).select().where(type(it)._meta.primary_key == it._pk)
+    rows = _row(it)
     # On SQLite the transaction locks out other writers.
     return (rows if on_sqlite() else rows.for_update()).get()
+
+
+def _row(it: Subject) -> Any:
+    table: Any = type(it)
+    key = table._meta.primary_key
+    return table.select().where(key == getattr(it, key.name))
 
 
 def _kind(it: Subject) -> str:

@@ -165,8 +165,8 @@ def delete(name: str, heir: str | None, as_json: bool) -> None:
     with transaction():
         _refuse_last_administrator(person)
         try:
-            heir = {"new_owner": successor.username} if successor else None
-            with audit.deleting(person, after=heir):
+            passed = {"new_owner": successor.username} if successor else None
+            with audit.deleting(person, after=passed):
                 person.remove(successor)
         except ValueError as error:
             raise BadInput(f"{str(error).rstrip('.')} (--heir NAME).") from None

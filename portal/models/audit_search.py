@@ -102,5 +102,5 @@ def _known_as(column: Any, name: str) -> list[int]:
     """Whose events bear this name: also of what was deleted or is called otherwise by now."""
     if "\0" in name:
         return []
-    rows = AuditEvent.select(column).where(AuditEvent.subject == name, column.is_null(False))
+    rows: Any = AuditEvent.select(column).where(AuditEvent.subject == name, column.is_null(False))
     return [row[0] for row in rows.distinct().order_by(column).limit(20).tuples()]
