@@ -212,10 +212,11 @@ def reset_user_password(username: str) -> Response:
 def disable_user(username: str) -> Response:
     """Stop a person: no sign-in, and everything issued from them is dead."""
     user = _user_or_404(username)
-    with audit.changing("person.disabled", user):
+    with transaction():
         if user.is_last_administrator():
             return _refuse_last(user)
-        user.disable()
+        with audit.changing("person.disabled", user):
+            user.disable()
     flash(f"{user.display_name} is disabled and signed out everywhere.", "success")
     return _back_to(user)
 
@@ -244,10 +245,11 @@ def make_user_admin(username: str) -> Response:
 def remove_user_admin(username: str) -> Response:
     """Make an administrator an ordinary person, from the next request on."""
     user = _user_or_404(username)
-    with audit.changing("person.unmade_administrator", user):
+    with transaction():
         if user.is_last_administrator():
             return _refuse_last(user)
-        user.set_admin(False)
+        with audit.changing("person.unmade_administrator", user):
+            user.set_admin(False)
     flash(f"{user.display_name} is no administrator any more.", "success")
     return _back_to(user)
 

@@ -135,9 +135,10 @@ def update(
 def disable(name: str, as_json: bool) -> None:
     """Stop a person: no sign-in, and everything issued from them is dead at once."""
     person = person_named(name)
-    with audit.changing("person.disabled", person):
+    with transaction():
         _refuse_last_administrator(person)
-        person.disable()
+        with audit.changing("person.disabled", person):
+            person.disable()
     _done(person, f"{person.username} is disabled.", as_json)
 
 
