@@ -1,12 +1,20 @@
-"""Write to the audit log: `audit.record("application.disabled", application=it)`."""
+"""Write to the audit log, in the transaction of the act that it tells.
 
+`with audit.changing("application.disabled", it): it.disable()`, or `audit.record(…)` itself.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flask import current_app, has_request_context, request
 from flask_login import current_user
 
 from portal.credentials import derive_key
-from portal.models import Application, AuditEvent, User
+from portal.database import on_sqlite, transaction
+from portal.models import Application, AuditEvent, Scope, User
+from portal.text import iso
 
 COMMAND_LINE = "command line"
 #: What it does by itself.
@@ -25,7 +33,66 @@ EVENTS = {
     "secret.renamed": "Renamed a secret",
     "secret.scheduled": "Changed when a secret stops",
     "secret.retired": "Retired a secret",
+    "application.rotated_secret": "Made a new secret for the application",
+    "application.retired_secret": "Retired a secret of the application",
+    "application.refused_often": "Refused again and again the application",
+    "scope.added": "Added the scope",
+    "scope.changed": "Changed the scope",
+    "scope.deleted": "Deleted the scope",
+    "person.added": "Added the person",
+    "person.changed": "Changed the person",
+    "person.made_administrator": "Made an administrator of",
+    "person.unmade_administrator": "Took the administrator’s rights from",
+    "person.disabled": "Disabled the person",
+    "person.enabled": "Enabled the person",
+    "person.deleted": "Deleted the person",
+    "person.reset_link": "Made a link to set the password of",
+    "person.set_password": "Set the password of",
+    "person.reset_password": "Set by a one-time link the password of",
+    "person.signed_in": "Signed in",
+    "person.signed_out_everywhere": "Signed out everywhere",
+    "person.throttled": "Entered ten wrong passwords for",
+    "consent.given": "Allowed the application",
+    "consent.withdrawn": "Took access away from the application",
+    "device.approved": "Allowed on a device the application",
+    "device.denied": "Refused on a device the application",
+    "key.rotated": "Made the signing key",
+    "key.retired": "Retired the signing key",
+    "portal.setup": "Became by the set-up link the first administrator",
+    "portal.setup_link": "Made the set-up link",
+    "portal.demo": "Made the demo data",
+    "portal.restored": "Restored the portal from a backup",
 }
+GROUPS = {
+    "application": "Applications",
+    "secret": "Client secrets",
+    "scope": "Scopes",
+    "person": "People",
+    "consent": "Connected apps",
+    "device": "Devices",
+    "key": "Signing keys",
+    "portal": "The portal",
+}
+#: The settings of an application that are told.
+SETTINGS = (
+    "name",
+    "grants",
+    "redirect_uris",
+    "post_logout_redirect_uris",
+    "scopes",
+    "confidential",
+    "require_pkce",
+    "resource_server",
+    "token_format",
+    "id_token_alg",
+    "subject_type",
+    "resources",
+    "backchannel_logout_uri",
+    "trusted",
+    "trust_reason",
+)
+Subject = Application | User | Scope
+State = dict[str, Any]
 
 
 def record(
@@ -36,14 +103,15 @@ def record(
     application: Application | None = None,
     person: User | None = None,
     subject: str = "",
-    before: dict[str, Any] | None = None,
-    after: dict[str, Any] | None = None,
+    before: State | None = None,
+    after: State | None = None,
 ) -> None:
-    """Add an event of `EVENTS`; call it in the transaction of the act, so that both or none stay.
+    """Add an event of `EVENTS`; call it last in the transaction of the act: both or none stay.
 
     The actor is the person who is signed in, unless given; the portal when it acts `by_itself`.
     `subject` is the name of what it was done to, where neither `application` nor `person` says it.
-    `before` and `after` hold what changed, by name; never a secret.
+    `before` and `after` hold what changed, by name; never a secret. Last, since other writers of
+    the log wait until the transaction ends.
     """
     assert event in EVENTS, event
     actor = actor or _signed_in()
@@ -61,9 +129,83 @@ def record(
     )
 
 
+@contextmanager
+def changing(event: str, it: Subject) -> Iterator[None]:
+    """A transaction; what it changes about `it` is recorded, and nothing when nothing changed."""
+    with transaction():
+        before = state_of(_locked(it))
+        yield
+        changed = _row(it).get()
+        after = state_of(changed)
+        names = [name for name in after if after[name] != before[name]]
+        if names:
+            record(
+                event,
+                **_named(changed),
+                before={name: before[name] for name in names},
+                after={name: after[name] for name in names},
+            )
+
+
+def added(it: Subject) -> None:
+    """Record that `it` is new; in the transaction that makes it."""
+    record(f"{_kind(it)}.added", **_named(it), after=state_of(it))
+
+
+@contextmanager
+def deleting(it: Subject, after: State | None = None) -> Iterator[None]:
+    """A transaction that deletes `it`; what it was is recorded."""
+    with transaction():
+        before = state_of(_locked(it))
+        yield
+        record(f"{_kind(it)}.deleted", **_named(it), before=before, after=after)
+
+
+def state_of(it: Subject) -> State:
+    """What the log tells of a row; of secrets how they begin."""
+    if isinstance(it, Scope):
+        return {name: getattr(it, name) for name in ("title", "description", "sensitive")}
+    if isinstance(it, User):
+        return {
+            "name": it.name,
+            "email": it.email,
+            "email_verified": it.email_verified_at is not None,
+            "administrator": bool(it.is_admin),
+            "enabled": it.is_active,
+        }
+    return {
+        "client_id": it.client_id,
+        "owner": it.owner.username,
+        **{name: getattr(it, name) for name in SETTINGS},
+        "enabled": it.is_enabled,
+        "secrets": [f"{secret.prefix}…" for secret in it.live_secrets],
+    }
+
+
 def seal_key() -> bytes:
     """The key of the chain, from the portal's secret key."""
     return derive_key(current_app.extensions["portal.settings"].secret_key, "audit")
+
+
+def _locked(it: Subject) -> Any:
+    """The row as it is now, which stays so for the rest of the transaction."""
+    rows = _row(it)
+    # On SQLite the transaction locks out other writers.
+    return (rows if on_sqlite() else rows.for_update()).get()
+
+
+def _row(it: Subject) -> Any:
+    table: Any = type(it)
+    key = table._meta.primary_key
+    return table.select().where(key == getattr(it, key.name))
+
+
+def _kind(it: Subject) -> str:
+    return {Application: "application", User: "person", Scope: "scope"}[type(it)]
+
+
+def _named(it: Subject) -> dict[str, Any]:
+    return {"subject": it.name} if isinstance(it, Scope) else {_kind(it): it}
 
 
 def _signed_in() -> User | None:
@@ -74,3 +216,33 @@ def _signed_in() -> User | None:
 
 def _nobody() -> str:
     return "" if has_request_context() else COMMAND_LINE
+
+
+# How it reads
+
+
+def sentence(row: AuditEvent) -> str:
+    """`Changed the application Wiki: redirect URIs`."""
+    text = EVENTS.get(row.event, row.event)
+    # Who signs in, or out, is the actor: the name would stand there twice.
+    if row.subject and row.event not in ("person.signed_in", "person.signed_out_everywhere"):
+        text = f"{text} {row.subject}"
+    names = list(json.loads(row.after)) if row.event.endswith(".changed") else []
+    told = [name.replace("_", " ").replace("uris", "URIs").replace("uri", "URI") for name in names]
+    return f"{text}: {', '.join(told)}" if told else text
+
+
+def as_dict(row: AuditEvent) -> State:
+    """An event as JSON shows it."""
+    return {
+        "id": row.id,
+        "at": iso(row.at),
+        "event": row.event,
+        "actor": row.actor,
+        "what": sentence(row),
+        "subject": row.subject,
+        "address": row.address,
+        "before": json.loads(row.before),
+        "after": json.loads(row.after),
+        "seal": row.seal,
+    }

@@ -4,7 +4,9 @@ from flask import abort, flash
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
+from portal import audit
 from portal.account import blueprint
+from portal.database import transaction
 from portal.htmx import render
 from portal.models import Application, Consent, Scope
 from portal.models.connection import Connection
@@ -29,7 +31,12 @@ def remove_connection(client_id: str) -> Response:
     application = Application.with_client_id(client_id) if "\0" not in client_id else None
     if application is None:
         abort(404)
-    if Consent.withdraw(current_user.id, application.id):
+    person = current_user._get_current_object()
+    with transaction():
+        withdrawn = Consent.withdraw(person.id, application.id)
+        if withdrawn:
+            audit.record("consent.withdrawn", person=person, application=application)
+    if withdrawn:
         flash(f"{application.name} can no longer use your account.", "success")
     else:
         flash(f"{application.name} had no access to your account any more.", "info")

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from portal.account.login import PURPOSE, THROTTLED
+from portal.account.login import PURPOSE, THROTTLED, note_wrong_password
 from portal.models import Throttle, User
 
 WRONG = "The current password is wrong."
@@ -25,10 +25,11 @@ def current_password_trouble(user: User, password: str) -> Trouble | None:
     Wrong tries count together with those of the sign-in page.
     """
     subject = str(user.id)
-    wait = Throttle.spend(PURPOSE, subject)
+    wait, tries = Throttle.take(PURPOSE, subject)
     if wait:
         return Trouble(THROTTLED, wait)
     if not user.password_fits(password):
+        note_wrong_password(user, tries)
         return Trouble(WRONG)
     Throttle.forgive(PURPOSE, subject)
     return None

@@ -7,11 +7,14 @@ from flask import redirect, request, session
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
+from portal import audit
 from portal.account import blueprint
 from portal.credentials import password_matches
+from portal.database import transaction
 from portal.htmx import render
 from portal.metrics import sign_ins_tried
 from portal.models import Application, Session, Throttle, User
+from portal.models.throttle import TRIES
 from portal.models.user import fold
 from portal.security import may_redirect_anywhere, safe_next, see_other
 
@@ -48,12 +51,13 @@ def log_in() -> Response:
         return _page(422, INCOMPLETE)
     user = User.named(typed)
     subject = str(user.id) if user else fold(typed)
-    wait = Throttle.spend(PURPOSE, subject)
+    wait, tries = Throttle.take(PURPOSE, subject)
     if wait:
         sign_ins_tried("throttled").inc()
         return _page(429, THROTTLED, wait)
     if not _may_enter(user, password) or user is None:
         sign_ins_tried("refused").inc()
+        note_wrong_password(user, tries)
         return _page(422, WRONG)
     Throttle.forgive(PURPOSE, subject)
     sign_in(user)
@@ -68,6 +72,15 @@ def _may_enter(user: User | None, password: str) -> bool:
     return user.password_fits(password)
 
 
+def note_wrong_password(user: User | None, tries: int) -> None:
+    """Record that the guessing is slowed down from now on: one event however long it goes on.
+
+    Not for names that nobody has: those could fill the log, and may be passwords.
+    """
+    if user is not None and tries == TRIES:
+        audit.record("person.throttled", person=user)
+
+
 def sign_in(user: User) -> None:
     """Start a session in this browser; whatever its cookie held before is gone (no fixation)."""
     sid = None
@@ -78,7 +91,9 @@ def sign_in(user: User) -> None:
     elif current_user.is_authenticated:
         Session.end(current_user.id, current_user.session.id)
     session.clear()
-    user.start_session(request.remote_addr or "", request.user_agent.string, sid)
+    with transaction():
+        user.start_session(request.remote_addr or "", request.user_agent.string, sid)
+        audit.record("person.signed_in", actor=user, person=user)
     flask_login.login_user(user)
 
 

@@ -7,6 +7,7 @@ from werkzeug.wrappers import Response
 from wtforms import Field, PasswordField
 from wtforms.validators import ValidationError
 
+from portal import audit
 from portal.account import blueprint
 from portal.account.current_password import current_password_trouble
 from portal.database import transaction
@@ -57,6 +58,7 @@ def _change(user: User, password: str) -> None:
     with transaction():
         user.set_password(password)
         Session.end(user.id, keep=user.session.id)
+        audit.record("person.set_password", person=user)
 
 
 def _page(form: PasswordForm, status: int) -> Response:

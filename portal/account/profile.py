@@ -8,7 +8,7 @@ from peewee import IntegrityError
 from werkzeug.wrappers import Response
 from wtforms import Field
 
-from portal import mail
+from portal import audit, mail
 from portal.account import blueprint, letters
 from portal.account.current_password import Trouble, current_password_trouble
 from portal.account.profile_form import ProfileForm
@@ -40,9 +40,10 @@ def edit_profile() -> Response:
     if refused:
         return refused
     try:
-        current_user.change_profile(
-            name=form.name.data, email=form.email.data if is_new else None, claims=form.claims
-        )
+        with audit.changing("person.changed", current_user._get_current_object()):
+            current_user.change_profile(
+                name=form.name.data, email=form.email.data if is_new else None, claims=form.claims
+            )
     except IntegrityError:  # taken since it was checked
         return _with_error(form, form.email, Trouble(TAKEN))
     if is_new:

@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 from wtforms import Field, PasswordField
 from wtforms.validators import ValidationError
 
+from portal import audit
 from portal.account import blueprint
 from portal.account.login import PURPOSE, sign_in, start_page
 from portal.database import transaction
@@ -72,6 +73,7 @@ def reset_password() -> Response:
         user.set_password(form.password.data)
         Session.end(user.id)
         Throttle.forgive(PURPOSE, str(user.id))
+        audit.record("person.reset_password", actor=user, person=user)
     sign_in(user)
     return see_other(start_page())
 

@@ -4,7 +4,9 @@ from flask import abort, flash, session
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
+from portal import audit
 from portal.account import blueprint
+from portal.database import transaction
 from portal.htmx import render
 from portal.models import Session
 from portal.security import see_other, sign_in_required
@@ -36,7 +38,10 @@ def end_session(session_id: int) -> Response:
 @sign_in_required
 def end_other_sessions() -> Response:
     """Sign every browser out but this one."""
-    ended = Session.end(current_user.id, keep=current_user.session.id)
+    with transaction():
+        ended = Session.end(current_user.id, keep=current_user.session.id)
+        if ended:
+            _record(ended)
     if ended:
         flash(f"Signed out of {plural(ended, 'other browser')}.", "success")
     else:
@@ -48,6 +53,12 @@ def end_other_sessions() -> Response:
 @sign_in_required
 def end_all_sessions() -> Response:
     """Sign out everywhere, here too; applications with a back channel are told."""
-    Session.end(current_user.id)
+    with transaction():
+        _record(Session.end(current_user.id))
     session.clear()
     return see_other("/login")
+
+
+def _record(ended: int) -> None:
+    person = current_user._get_current_object()
+    audit.record("person.signed_out_everywhere", person=person, after={"browsers": ended})

@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response
 from wtforms import Field, PasswordField, StringField
 from wtforms.validators import ValidationError
 
+from portal import audit
 from portal.account import blueprint
 from portal.account.login import sign_in
 from portal.database import transaction
@@ -103,9 +104,11 @@ def _register(link: OneTimeLink, who: dict[str, Any]) -> User | None:
     with transaction():
         if not link.spend():
             return None
-        return User.register(
+        user = User.register(
             who["username"], who["email"], name=who["name"], password=who["password"], is_admin=True
         )
+        audit.record("portal.setup", actor=user, person=user, after=audit.state_of(user))
+        return user
 
 
 def _form_page(form: AdministratorForm) -> Response:

@@ -10,7 +10,7 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from werkzeug.exceptions import TooManyRequests
 from werkzeug.wrappers import Response
 
-from portal import mail
+from portal import audit, mail
 from portal.account import blueprint, letters
 from portal.credentials import derive_key, hash_secret
 from portal.htmx import render
@@ -64,8 +64,9 @@ def use_email_link(token: str) -> Response:
     refused = _refuse(token)
     if refused:
         return refused
-    if not current_user.confirm_email(token):
-        return _dead()
+    with audit.changing("person.changed", current_user._get_current_object()):
+        if not current_user.confirm_email(token):
+            return _dead()
     flash(f"Your e-mail address {current_user.email} is confirmed.", "success")
     return see_other(PROFILE)
 

@@ -7,6 +7,7 @@ from flask_login import current_user
 from peewee import IntegrityError
 from werkzeug.wrappers import Response
 
+from portal import audit
 from portal.admin import blueprint
 from portal.admin.application_form import (
     ApplicationForm,
@@ -61,9 +62,11 @@ def add_application() -> Response:
     if not form.validate_on_submit():
         return _form_page(form, 422)
     try:
-        application, secret = Application.register(
-            client_id=client_id, owner=form.person, **form.settings()
-        )
+        with transaction():
+            application, secret = Application.register(
+                client_id=client_id, owner=form.person, **form.settings()
+            )
+            audit.added(application)
     except IntegrityError:
         return _added_before(form, client_id)
     if secret is None:
@@ -141,7 +144,7 @@ def change_application(client_id: str) -> Response:
     form = ApplicationForm.to_edit(application)
     if not form.validate_on_submit():
         return _form_page(form, 422)
-    with transaction():
+    with audit.changing("application.changed", application):
         claimed = _claim(application, form.seen.data)
         if claimed:
             application.change(owner=form.person, **form.settings())
@@ -171,7 +174,7 @@ def rotate_secret(client_id: str) -> Response:
         flash("Choose when the old secret stops.", "error")
         return _page(application, 422)
     try:
-        with transaction():
+        with audit.changing("application.rotated_secret", application):
             claimed = _claim(application, form.seen.data)
             secret = application.rotate_secret(int(form.keep_days.data) * DAY) if claimed else None
     except TooManySecrets as error:
@@ -191,8 +194,9 @@ def rotate_secret(client_id: str) -> Response:
 def retire_secret(client_id: str, secret_id: int) -> Response:
     """Stop one secret at once; 404 when it is another application's or has stopped."""
     application = _find(client_id)
-    if not application.retire_secret(secret_id):
-        abort(404)
+    with audit.changing("application.retired_secret", application):
+        if not application.retire_secret(secret_id):
+            abort(404)
     flash("The secret is retired: it is refused from now on.", "success")
     return see_other(_address(application))
 
@@ -204,7 +208,8 @@ def retire_secret(client_id: str, secret_id: int) -> Response:
 def disable_application(client_id: str) -> Response:
     """Refuse it from now on; its tokens are dead and stay dead."""
     application = _find(client_id)
-    application.disable()
+    with audit.changing("application.disabled", application):
+        application.disable()
     flash(f"{application.name} is disabled. Its tokens are dead and stay dead.", "success")
     return see_other(_address(application))
 
@@ -213,7 +218,8 @@ def disable_application(client_id: str) -> Response:
 def enable_application(client_id: str) -> Response:
     """Serve it again; people sign in anew."""
     application = _find(client_id)
-    application.enable()
+    with audit.changing("application.enabled", application):
+        application.enable()
     flash(f"{application.name} is enabled. It needs new tokens.", "success")
     return see_other(_address(application))
 
@@ -231,7 +237,8 @@ def delete_application(client_id: str) -> Response:
     form = DeleteForm()
     if not form.confirms(application.name):
         return _delete_page(application, form, 422)
-    application.remove()
+    with audit.deleting(application):
+        application.remove()
     flash(f"{application.name} is deleted.", "success")
     return see_other(ADDRESS)
 

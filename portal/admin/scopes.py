@@ -9,9 +9,11 @@ from peewee import IntegrityError, Value
 from werkzeug.wrappers import Response
 from wtforms import BooleanField, StringField, ValidationError
 
+from portal import audit
 from portal.admin import blueprint
 from portal.admin.application_form import DeleteForm
 from portal.admin.application_list import capped_counts
+from portal.database import transaction
 from portal.htmx import render
 from portal.models import Application, Scope
 from portal.models.scope import SCOPE_NAME
@@ -93,7 +95,11 @@ def add_scope() -> Response:
     if not form.validate_on_submit():
         return _form_page(form, status=422)
     try:
-        Scope.register(form.name.data, form.title.data, form.description.data, form.sensitive.data)
+        with transaction():
+            made = Scope.register(
+                form.name.data, form.title.data, form.description.data, form.sensitive.data
+            )
+            audit.added(made)
     except IntegrityError:  # somebody was faster
         form.name.errors = [f"There is a scope {form.name.data} already: choose another name."]
         return _form_page(form, status=422)
@@ -115,9 +121,10 @@ def change_scope(name: str) -> Response:
     form = ScopeForm()
     if not form.validate_on_submit():
         return _form_page(form, scope, 422)
-    Scope.update(
-        title=form.title.data, description=form.description.data, sensitive=form.sensitive.data
-    ).where(Scope.name == scope.name, ~Scope.builtin).execute()
+    with audit.changing("scope.changed", scope):
+        Scope.update(
+            title=form.title.data, description=form.description.data, sensitive=form.sensitive.data
+        ).where(Scope.name == scope.name, ~Scope.builtin).execute()
     flash(f"{scope.name} is saved.", "success")
     return see_other(ADDRESS)
 
@@ -135,7 +142,8 @@ def delete_scope(name: str) -> Response:
     form = DeleteForm()
     if not form.confirms(scope.name):
         return _delete_page(scope, form, 422)
-    scope.remove()
+    with audit.deleting(scope):
+        scope.remove()
     flash(f"{scope.name} is deleted.", "success")
     return see_other(ADDRESS)
 

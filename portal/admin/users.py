@@ -11,6 +11,7 @@ from flask_login import current_user
 from peewee import IntegrityError
 from werkzeug.wrappers import Response
 
+from portal import audit
 from portal.admin import blueprint
 from portal.admin.user_form import DeleteForm, EditForm, PersonForm
 from portal.database import transaction
@@ -132,17 +133,20 @@ def add_user() -> Response:
     if not form.validate_on_submit():
         return _form_page(form)
     try:
-        user = User.register(
-            form.username.data,
-            form.email.data,
-            name=form.name.data,
-            is_admin=form.is_admin.data,
-            email_verified=form.email_verified.data,
-        )
+        with transaction():
+            user = User.register(
+                form.username.data,
+                form.email.data,
+                name=form.name.data,
+                is_admin=form.is_admin.data,
+                email_verified=form.email_verified.data,
+            )
+            audit.added(user)
+            link = _new_link(user)
     except IntegrityError:  # taken since the form was checked
         form.form_errors.append("This username or e-mail address was taken just now.")
         return _form_page(form)
-    return _page_of(user, link=_new_link(user), status=201)
+    return _page_of(user, link=link, status=201)
 
 
 def _form_page(form: PersonForm) -> Response:
@@ -167,11 +171,12 @@ def edit_user(username: str) -> Response:
     if not form.validate_on_submit():
         return _edit_page(form, user)
     try:
-        user.change_profile(
-            name=form.name.data,
-            email=form.email.data,
-            email_verified=form.email_verified.data,
-        )
+        with audit.changing("person.changed", user):
+            user.change_profile(
+                name=form.name.data,
+                email=form.email.data,
+                email_verified=form.email_verified.data,
+            )
     except IntegrityError:  # taken since the form was checked
         form.form_errors.append("This e-mail address was taken just now.")
         return _edit_page(form, user)
@@ -197,7 +202,10 @@ def reset_user_password(username: str) -> Response:
     if not user.is_active:
         flash(f"{user.display_name} is disabled. Enable them first.", "error")
         return _back_to(user)
-    return _page_of(user, link=_new_link(user))
+    with transaction():
+        link = _new_link(user)
+        audit.record("person.reset_link", person=user)
+    return _page_of(user, link=link)
 
 
 @blueprint.post("/users/<username>/disable")
@@ -207,7 +215,8 @@ def disable_user(username: str) -> Response:
     with transaction():
         if user.is_last_administrator():
             return _refuse_last(user)
-        user.disable()
+        with audit.changing("person.disabled", user):
+            user.disable()
     flash(f"{user.display_name} is disabled and signed out everywhere.", "success")
     return _back_to(user)
 
@@ -216,7 +225,8 @@ def disable_user(username: str) -> Response:
 def enable_user(username: str) -> Response:
     """Let a person sign in again; what was ended stays ended."""
     user = _user_or_404(username)
-    user.enable()
+    with audit.changing("person.enabled", user):
+        user.enable()
     flash(f"{user.display_name} may sign in again.", "success")
     return _back_to(user)
 
@@ -225,7 +235,8 @@ def enable_user(username: str) -> Response:
 def make_user_admin(username: str) -> Response:
     """Let a person administer the portal."""
     user = _user_or_404(username)
-    user.set_admin(True)
+    with audit.changing("person.made_administrator", user):
+        user.set_admin(True)
     flash(f"{user.display_name} is an administrator now.", "success")
     return _back_to(user)
 
@@ -237,7 +248,8 @@ def remove_user_admin(username: str) -> Response:
     with transaction():
         if user.is_last_administrator():
             return _refuse_last(user)
-        user.set_admin(False)
+        with audit.changing("person.unmade_administrator", user):
+            user.set_admin(False)
     flash(f"{user.display_name} is no administrator any more.", "success")
     return _back_to(user)
 
@@ -261,11 +273,12 @@ def delete_user(username: str) -> Response:
             owned=owned,
             errors=errors,
         )
+    heir = form.new_owner
     with transaction():
         if user.is_last_administrator():
             return _refuse_last(user)
-        user.remove(form.new_owner)
-    heir = form.new_owner
+        with audit.deleting(user, after={"new_owner": heir.username} if heir else None):
+            user.remove(heir)
     passed = f" {heir.display_name} owns their {plural(owned, 'application')} now." if heir else ""
     flash(f"{user.display_name} is deleted.{passed}", "success")
     return see_other(url_for("admin.list_users"))

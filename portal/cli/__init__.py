@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from portal.cli import backups, data, demo, devices, doctor, keys, scopes, server, users
+from portal.cli import audit, backups, data, demo, devices, doctor, keys, scopes, server, users
 
 COMMANDS = (
     server.serve,
@@ -10,6 +10,7 @@ COMMANDS = (
     data.assets,
     data.cleanup,
     doctor.doctor,
+    audit.audit,
     backups.backup,
     backups.restore,
     users.user,

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from portal import audit
 from portal.cli.application_settings import as_settings, change, check, find, read_grants
 from portal.cli.command import BadInput, command, print_json
 from portal.cli.users import person_named
@@ -89,14 +90,17 @@ def _import(place: int, entry: dict[str, Any]) -> dict[str, Any]:
     if row is None:
         settings.setdefault("grants", [])
         row, secret = Application.register(client_id=client_id, **settings)
+        audit.added(row)
         action = "created"
     else:
         former = {**as_settings(row), "owner": row.owner.id}
         news = {k: v for k, v in settings.items() if former[k] != getattr(v, "id", v)}
-        secret = change(row, news) if news else None
+        with audit.changing("application.changed", row):
+            secret = change(row, news) if news else None
         action = "updated" if news else "unchanged"
     if enabled is not None and enabled != row.is_enabled:
-        row.enable() if enabled else row.disable()
+        with audit.changing(f"application.{'enabled' if enabled else 'disabled'}", row):
+            row.enable() if enabled else row.disable()
         action = "updated" if action == "unchanged" else action
     return {"client_id": client_id, "action": action, "client_secret": secret}
 

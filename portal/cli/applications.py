@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from portal import audit
 from portal.cli.application_file import export, import_file
 from portal.cli.application_settings import (
     as_dict,
@@ -52,6 +53,7 @@ def create(name: str, owner: str, as_json: bool, **given: Any) -> None:
         person = person_named(owner)
         check(settings)
         made, secret = Application.register(owner=person, **settings)
+        audit.added(made)
     _print_with_secret(made, secret, f"{made.name} is ready.", as_json)
 
 
@@ -111,7 +113,8 @@ def update(
             settings["owner"] = person_named(owner)
         if not settings:
             raise BadInput("Say what to change, for example --name: see --help.")
-        secret = change(row, settings)
+        with audit.changing("application.changed", row):
+            secret = change(row, settings)
     _print_with_secret(find(client_id), secret, f"{row.name} is changed.", as_json)
 
 
@@ -129,7 +132,8 @@ def rotate_secret(client_id: str, keep_days: int, as_json: bool) -> None:
     if not row.confidential:
         raise BadInput(f"{row.name} is public and has no secret: update it with --confidential.")
     try:
-        secret = row.rotate_secret(keep_days * DAY)
+        with audit.changing("application.rotated_secret", row):
+            secret = row.rotate_secret(keep_days * DAY)
     except TooManySecrets as error:
         raise BadInput(str(error)) from None
     _print_with_secret(row, secret, f"{row.name} has a new secret.", as_json)
@@ -140,7 +144,8 @@ def rotate_secret(client_id: str, keep_days: int, as_json: bool) -> None:
 def disable(client_id: str, as_json: bool) -> None:
     """Refuse every request; everything issued is dead at once and stays dead."""
     row = find(client_id)
-    row.disable()
+    with audit.changing("application.disabled", row):
+        row.disable()
     _done(row, f"{row.name} is disabled.", as_json)
 
 
@@ -149,7 +154,8 @@ def disable(client_id: str, as_json: bool) -> None:
 def enable(client_id: str, as_json: bool) -> None:
     """Serve it again; what was issued before stays dead."""
     row = find(client_id)
-    row.enable()
+    with audit.changing("application.enabled", row):
+        row.enable()
     _done(row, f"{row.name} is enabled.", as_json)
 
 
@@ -158,7 +164,8 @@ def enable(client_id: str, as_json: bool) -> None:
 def delete(client_id: str, as_json: bool) -> None:
     """Delete an application and everything issued to it."""
     row = find(client_id)
-    row.remove()
+    with audit.deleting(row):
+        row.remove()
     if as_json:
         print_json({"client_id": row.client_id, "deleted": True})
     else:

@@ -9,8 +9,8 @@ from time import monotonic
 import click
 from peewee import Database, DatabaseError, InterfaceError
 
+from portal import audit, copying
 from portal import backup as backups
-from portal import copying
 from portal.backup import OnProgress
 from portal.cli.command import BadInput, Failure, command, note, print_json, print_table
 from portal.cli.data import db
@@ -102,6 +102,7 @@ def restore(file: Path, force: bool, as_json: bool) -> None:
         except OSError as error:
             raise Failure(f"A copy of {file} cannot be made: {error.strerror}.") from None
     current_server().keys.forget()
+    audit.record("portal.restored", subject=file.name)
     if as_json:
         print_json({"file": str(file), "rows": counts})
     else:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import click
 
+from portal import audit
 from portal.cli.command import command, current_settings, print_json
 from portal.cli.data import upgrade_database
 from portal.cli.users import make_setup_link
@@ -62,6 +63,7 @@ def make_demo(issuer: str) -> Demo:
         ApplicationSecret.delete().where(ApplicationSecret.application == machine).execute()
         secret = machine.add_secret()
         link = None if User.administrators() else make_setup_link(issuer)
+        audit.record("portal.demo")
     curl = (
         f"curl -u {CLIENT_ID}:{secret} -d grant_type=client_credentials -d scope={SCOPE}"
         f" {issuer}/oauth/token"

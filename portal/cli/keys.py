@@ -2,7 +2,9 @@
 
 import click
 
+from portal import audit
 from portal.cli.command import BadInput, Group, command, print_json, print_table
+from portal.database import transaction
 from portal.models import SigningKey
 from portal.models.signing_key import ANNOUNCE_SECONDS, EC, READY, RSA
 from portal.oauth import current_server
@@ -43,15 +45,18 @@ def list_keys(as_json: bool) -> None:
 def rotate(kind: str, at_once: bool, as_json: bool) -> None:
     """A new key: ec, rsa or all. It is published an hour before it signs."""
     ring = current_server().keys
-    made = [
-        SigningKey.rotate(
-            name,
-            ring.encryption_key,
-            announce_seconds=0 if at_once else ANNOUNCE_SECONDS,
-            keep_seconds=ring.keep_seconds,
-        )
-        for name in KINDS[kind]
-    ]
+    with transaction():
+        made = [
+            SigningKey.rotate(
+                name,
+                ring.encryption_key,
+                announce_seconds=0 if at_once else ANNOUNCE_SECONDS,
+                keep_seconds=ring.keep_seconds,
+            )
+            for name in KINDS[kind]
+        ]
+        for row in made:
+            audit.record("key.rotated", subject=row.kid, after={"signs_from": iso(row.active_at)})
     ring.forget()
     if as_json:
         rows = list(SigningKey.select())
@@ -71,11 +76,14 @@ def retire(kid: str, as_json: bool) -> None:
     row = SigningKey.get_or_none(SigningKey.kid == kid) if "\0" not in kid else None
     if row is None:
         raise BadInput(f"There is no key {kid!r}: keys list shows the key IDs.")
-    if not row.retire():
-        kind = row.kind.lower()
-        raise BadInput(
-            f"{kid} is the only {row.kind} key that can sign: run keys rotate {kind} --now first."
-        )
+    with transaction():
+        if not row.retire():
+            kind = row.kind.lower()
+            raise BadInput(
+                f"{kid} is the only {row.kind} key that can sign: run keys rotate {kind} --now"
+                " first."
+            )
+        audit.record("key.retired", subject=row.kid)
     current_server().keys.forget()
     if as_json:
         print_json(_as_dict(SigningKey.get_by_id(row.id), list(SigningKey.select())))

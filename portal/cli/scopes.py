@@ -3,7 +3,9 @@
 import click
 from peewee import IntegrityError
 
+from portal import audit
 from portal.cli.command import BadInput, Group, command, print_json, print_table
+from portal.database import transaction
 from portal.models import Application, Scope
 from portal.models.scope import SCOPE_NAME
 
@@ -51,7 +53,9 @@ def create(name: str, title: str, description: str, sensitive: bool, as_json: bo
         if not text or len(text) > most or not text.isprintable():
             raise BadInput(f"Give a {what} of 1 to {most} characters on one line (--{what}).")
     try:
-        made = Scope.register(name, title, description, sensitive)
+        with transaction():
+            made = Scope.register(name, title, description, sensitive)
+            audit.added(made)
     except IntegrityError:
         raise BadInput(f"There is a scope {name} already: choose another name.") from None
     if as_json:
@@ -76,7 +80,8 @@ def delete(name: str, force: bool, as_json: bool) -> None:
             " or use --force."
         )
     try:
-        row.remove()
+        with audit.deleting(row):
+            row.remove()
     except ValueError as error:
         raise BadInput(str(error)) from None
     if as_json:

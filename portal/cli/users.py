@@ -5,6 +5,7 @@ import sys
 import click
 from peewee import IntegrityError
 
+from portal import audit
 from portal.cli.command import (
     BadInput,
     Group,
@@ -56,6 +57,7 @@ def create(
     try:
         with transaction():
             made = User.register(name, email, name=full_name, password=password, is_admin=admin)
+            audit.added(made)
             link = None if password else _reset_link(made)
     except IntegrityError:
         raise BadInput(_taken(name)) from None
@@ -121,7 +123,8 @@ def update(
     if other is not None and other.id != person.id:
         raise BadInput(ADDRESS_TAKEN)
     try:
-        person.change_profile(name=full_name, email=email, email_verified=email_verified)
+        with audit.changing("person.changed", person):
+            person.change_profile(name=full_name, email=email, email_verified=email_verified)
     except IntegrityError:
         raise BadInput(ADDRESS_TAKEN) from None
     _done(person, f"{person.username} is changed.", as_json)
@@ -134,7 +137,8 @@ def disable(name: str, as_json: bool) -> None:
     person = person_named(name)
     with transaction():
         _refuse_last_administrator(person)
-        person.disable()
+        with audit.changing("person.disabled", person):
+            person.disable()
     _done(person, f"{person.username} is disabled.", as_json)
 
 
@@ -143,7 +147,8 @@ def disable(name: str, as_json: bool) -> None:
 def enable(name: str, as_json: bool) -> None:
     """Let a person sign in again; what was ended stays ended."""
     person = person_named(name)
-    person.enable()
+    with audit.changing("person.enabled", person):
+        person.enable()
     _done(person, f"{person.username} can sign in again.", as_json)
 
 
@@ -161,7 +166,9 @@ def delete(name: str, heir: str | None, as_json: bool) -> None:
     with transaction():
         _refuse_last_administrator(person)
         try:
-            person.remove(successor)
+            passed = {"new_owner": successor.username} if successor else None
+            with audit.deleting(person, after=passed):
+                person.remove(successor)
         except ValueError as error:
             raise BadInput(f"{str(error).rstrip('.')} (--heir NAME).") from None
     if as_json:
@@ -181,7 +188,10 @@ def set_password(name: str, password_stdin: bool, as_json: bool) -> None:
             "Give the password on standard input with --password-stdin, or make a link with"
             f" user reset-link {person.username}."
         )
-    person.set_password(_password(person.username, person.email))
+    password = _password(person.username, person.email)
+    with transaction():
+        person.set_password(password)
+        audit.record("person.set_password", person=person)
     _done(person, f"The password of {person.username} is set.", as_json)
 
 
@@ -192,7 +202,10 @@ def reset_link(name: str, as_json: bool) -> None:
     person = person_named(name)
     if not person.is_active:
         raise BadInput(f"{person.username} is disabled: run user enable {person.username} first.")
-    _print_link(_reset_link(person), RESET_SECONDS, as_json)
+    with transaction():
+        link = _reset_link(person)
+        audit.record("person.reset_link", person=person)
+    _print_link(link, RESET_SECONDS, as_json)
 
 
 @command("setup-link")
@@ -203,7 +216,10 @@ def setup_link(as_json: bool) -> None:
             "There is an administrator already: use user reset-link NAME for a new password, or"
             " user create NAME --admin for another one."
         )
-    _print_link(make_setup_link(current_settings().issuer), SETUP_SECONDS, as_json)
+    with transaction():
+        link = make_setup_link(current_settings().issuer)
+        audit.record("portal.setup_link")
+    _print_link(link, SETUP_SECONDS, as_json)
 
 
 def make_setup_link(issuer: str) -> str:

@@ -5,8 +5,8 @@ The seal is keyed, so whoever can write to the database alone cannot make the ch
 
 import hmac
 import json
-from collections.abc import Iterator
-from typing import Any, Self
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Self
 
 from peewee import BigIntegerField, BlobField, TextField
 
@@ -19,6 +19,9 @@ CHAIN_LOCK = 7_067_419
 #: What the first row is sealed with.
 START = b""
 SEAL = "sha256"
+SEAL_LENGTH = 32
+#: Rows read at a time.
+CHUNK = 2000
 
 
 class AuditEvent(Record):
@@ -48,6 +51,7 @@ class AuditEvent(Record):
             (("person_id", "id"), False),
             (("actor_id", "id"), False),
             (("event", "id"), False),
+            (("subject", "id"), False),
         )
 
     @classmethod
@@ -65,6 +69,7 @@ class AuditEvent(Record):
             if not on_sqlite():  # where a transaction locks out other writers anyway
                 database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (CHAIN_LOCK,))
             last = cls.select(cls.id, cls.hash).order_by(cls.id.desc()).first()
+            fields = {name: _storable(value) for name, value in fields.items()}
             row = cls(
                 id=last.id + 1 if last else 1,
                 at=now(),
@@ -86,20 +91,58 @@ class AuditEvent(Record):
     @classmethod
     def first_broken(cls, key: bytes) -> int | None:
         """The id of the first row that is missing or was changed; None when all is as it was."""
-        previous = START
-        expected = 1
-        for row in cls._in_order():
+        return cls.check(key).broken
+
+    @classmethod
+    def check(cls, key: bytes, on_row: Callable[[int], None] = lambda row_id: None) -> "Checked":
+        """Go through the chain from its start; stops at the first row that does not fit."""
+        last = None
+        for expected, row in enumerate(cls.in_order(), 1):
+            previous = bytes(last.hash) if last else START
             if row.id != expected or not hmac.compare_digest(
                 row.sealed(key, previous), bytes(row.hash)
             ):
-                return expected
-            previous, expected = bytes(row.hash), expected + 1
-        return None
+                return Checked(expected, last)
+            last = row
+            on_row(expected)
+        return Checked(None, last)
 
     @classmethod
-    def _in_order(cls) -> Iterator[Self]:
-        yield from cls.select().order_by(cls.id).iterator()
+    def in_order(
+        cls, which: Callable[[Any], Any] = lambda rows: rows, *, newest_first: bool = False
+    ) -> Iterator[Self]:
+        """All rows, or those that `which` leaves of a query, however many: `CHUNK` at a time."""
+        order, last = (cls.id.desc() if newest_first else cls.id), None
+        while True:
+            rows = which(cls.select()).order_by(order).limit(CHUNK)
+            if last is not None:
+                rows = rows.where(cls.id < last if newest_first else cls.id > last)
+            found = list(rows)
+            yield from found
+            if len(found) < CHUNK:
+                return
+            last = found[-1].id
+
+    @property
+    def seal(self) -> str:
+        """How the row's seal begins, to be kept elsewhere."""
+        return bytes(self.hash).hex()[:SEAL_LENGTH]
+
+
+class Checked(NamedTuple):
+    """The first row that is missing or was changed, and the last one that fits."""
+
+    broken: int | None
+    last: AuditEvent | None
 
 
 def _as_json(values: dict[str, Any] | None) -> str:
-    return json.dumps(values or {}, ensure_ascii=False)
+    text: str = _storable(json.dumps(values or {}, ensure_ascii=False))
+    return text
+
+
+def _storable(value: Any) -> Any:
+    """Text as every database takes and returns it: no NUL, no half of a character."""
+    if not isinstance(value, str):
+        return value
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()

@@ -51,6 +51,11 @@ class Refusal(Record):
     @classmethod
     def note(cls, application_id: int | None, reason: str, detail: str = "") -> str:
         """Count a refusal; returns the reference that the person may quote."""
+        return cls.counted(application_id, reason, detail).reference
+
+    @classmethod
+    def counted(cls, application_id: int | None, reason: str, detail: str = "") -> Self:
+        """Count a refusal; the row has its `reference` and `count`."""
         owner, moment = application_id or NOBODY, now()
         # What came as JSON may hold half a character, which no database takes.
         detail = detail[:DETAIL_LENGTH].replace("\0", "�").encode("utf-8", "replace").decode()
@@ -74,7 +79,7 @@ class Refusal(Record):
         row = next(iter(rows))
         if row.count == 1:
             cls._forget_old(owner)
-        return row.reference
+        return row
 
     @classmethod
     def _forget_old(cls, application_id: int) -> None:

@@ -20,7 +20,12 @@ class Throttle(Record):
 
     @classmethod
     def spend(cls, purpose: str, subject: str) -> int:
-        """Take one try before it is made; returns the seconds to wait, 0 when it may go on.
+        """Take one try before it is made; returns the seconds to wait, 0 when it may go on."""
+        return cls.take(purpose, subject)[0]
+
+    @classmethod
+    def take(cls, purpose: str, subject: str) -> tuple[int, int]:
+        """Take one try: the seconds to wait, and the how manieth in a row it is (0 when to wait).
 
         After ten tries in a row there is one try a minute, also for the right answer, until
         one succeeds (`forgive`) or a quarter of an hour passes without any.
@@ -40,10 +45,12 @@ class Throttle(Record):
             .returning(cls.tries)
             .execute()
         )
-        if list(taken):
-            return 0
+        if rows := list(taken):
+            return 0, rows[0].tries
         row = cls.get_or_none(cls.key == key)
-        return max(1, min(PAUSE_SECONDS, row.last_at + PAUSE_SECONDS - moment)) if row else 0
+        if row is None:
+            return 0, 0
+        return max(1, min(PAUSE_SECONDS, row.last_at + PAUSE_SECONDS - moment)), 0
 
     @classmethod
     def forgive(cls, purpose: str, subject: str) -> None:

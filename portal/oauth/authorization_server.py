@@ -13,10 +13,11 @@ from peewee import IntegrityError
 from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response
 
+from portal import audit
 from portal.credentials import derive_key
 from portal.htmx import render
 from portal.metrics import refusals_counted, tokens_issued
-from portal.models import Refusal
+from portal.models import Application, AuditEvent, Refusal
 from portal.models.client import Client, ClientCache, StaleClient
 from portal.models.last_use import LastUse
 from portal.oauth import refusals
@@ -36,6 +37,8 @@ RESPONSE_MODES = ("query", "form_post")
 CHALLENGE = [("WWW-Authenticate", 'Basic realm="Portal", charset="UTF-8"')]
 #: How often a request is tried when its application changes under it, or its id is taken.
 STALE_TRIES = 3
+#: The audit log tells when one cause of refusals has been counted so often.
+BURSTS = frozenset(10**power for power in range(1, 10))
 
 
 class Answer(NamedTuple):
@@ -69,6 +72,7 @@ class PortalServer(AuthorizationServer):
         self.clients = ClientCache()
         self.uses = LastUse()
         self.refresh_key = derive_key(settings.secret_key, "refresh token successor")
+        self.audit_key = derive_key(settings.secret_key, "audit")
         self.pairwise_key = derive_key(settings.secret_key, "pairwise subject")
         self.keys = KeyRing(
             derive_key(settings.secret_key, "signing keys"), settings.access_token_seconds
@@ -252,13 +256,27 @@ class PortalServer(AuthorizationServer):
             request.client = None
             raise StaleClient(client_id)
 
-    @staticmethod
-    def note(error: OAuth2Error) -> str | None:
+    def note(self, error: OAuth2Error) -> str | None:
         """Note a refusal for the operator; returns the reference that a person may quote."""
         if not isinstance(error, Refused) or not error.reason.noted:
             return None
         refusals_counted(error.reason.code).inc()
-        return Refusal.note(error.application_id, error.reason.code, error.detail)
+        row = Refusal.counted(error.application_id, error.reason.code, error.detail)
+        if error.application_id and row.count in BURSTS:
+            self._note_burst(error.application_id, error.reason.code, row.count)
+        return row.reference
+
+    def _note_burst(self, application_id: int, reason: str, count: int) -> None:
+        # Without Flask: the machines' door has none.
+        application = Application.get_or_none(Application.id == application_id)
+        AuditEvent.append(
+            self.audit_key,
+            "application.refused_often",
+            actor=audit.PORTAL,
+            application_id=application_id,
+            subject=application.name if application else "",
+            after={"reason": reason, "times": count},
+        )
 
     def send_signal(self, name: str, *args: object, **kwargs: object) -> None:
         """Nobody listens to Authlib's signals here."""

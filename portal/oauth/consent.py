@@ -4,6 +4,8 @@ from flask import request
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
+from portal import audit
+from portal.database import transaction
 from portal.htmx import render
 from portal.models import Consent
 from portal.oauth import blueprint, current_server, refusals
@@ -38,7 +40,14 @@ def decide() -> Response:
         allowed = [scope for scope in wanted if scope in given or scope in known]
         if decision != "allow" or not set(allowed) & set(asked.scope.split()):
             raise refuse(refusals.ACCESS_DENIED, redirect_uri=grant.redirect_uri)
-        Consent.give(current_user.id, asked.client.id, given, page["open"])
+        with transaction():
+            Consent.give(current_user.id, asked.client.id, given, page["open"])
+            audit.record(
+                "consent.given",
+                application=asked.client,
+                person=current_user._get_current_object(),
+                after={"scopes": given},
+            )
         return server.send_code(grant, current_user, allowed)
     except Refused as error:
         if error.redirect_uri:

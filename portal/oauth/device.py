@@ -9,6 +9,8 @@ from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms import StringField
 
+from portal import audit
+from portal.database import transaction
 from portal.htmx import render
 from portal.models import Application, Consent, DeviceCode, Throttle, User
 from portal.models.application import DEVICE_CODE
@@ -138,12 +140,21 @@ def decide_device() -> Response:
         return stale_page()
     ticked = code.scopes if application.trusted else request.form.getlist("scope")
     given = granted(code.scopes, ticked, request.form.get("decision"))
-    session = current_user.session
-    if not code.decide(current_user.id, session.auth_time, session.sid, given or None):
+    if not _decide(code, application, current_user._get_current_object(), given):
         return stale_page()
-    if given and not application.trusted:
-        Consent.give(current_user.id, application.id, given, code.scopes)
     return render("device/done.html", allowed=bool(given), application_name=application.name)
+
+
+def _decide(code: DeviceCode, application: Application, user: User, given: list[str]) -> bool:
+    with transaction():
+        if not code.decide(user.id, user.session.auth_time, user.session.sid, given or None):
+            return False
+        if given and not application.trusted:
+            Consent.give(user.id, application.id, given, code.scopes)
+        event = "device.approved" if given else "device.denied"
+        after = {"scopes": given} if given else None
+        audit.record(event, application=application, person=user, after=after)
+        return True
 
 
 def _live_application(code: DeviceCode | None) -> Application | None:

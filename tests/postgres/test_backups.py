@@ -277,7 +277,11 @@ def test_a_backup_of_either_engine_restores_into_either(
     version = [field.name for field in Application._meta.sorted_fields].index("version")
     for found in (before, after):
         found["application"] = [row[:version] + row[version + 1 :] for row in found["application"]]
+    # The restore itself is told, and nothing else differs.
+    assert after["audit_event"].pop()[2] == "portal.restored"
     assert after == before
+    checked = run(elsewhere, "-m", "flask", "--app", "wsgi", "audit", "verify")
+    assert checked.returncode == 0, checked.stderr
 
 
 @on_both_engines

@@ -1,0 +1,117 @@
+"""The pages and commands of the audit log."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from portal import audit
+from portal.models import Application, AuditEvent
+from tests import factories
+from tests.cli.conftest import flask  # noqa: F401
+from tests.factories import PASSWORD, make_application, post
+
+
+@pytest.fixture
+def browser(browser_of, alice):
+    return browser_of(alice)
+
+
+def test_a_change_reads_as_before_and_after(browser, alice):
+    wiki, _ = make_application(alice, name="<b>Wiki</b>")
+    page = f"/admin/applications/{wiki.client_id}"
+    form = {
+        "name": "<b>Wiki</b>",
+        "owner": "alice",
+        "grants": ["authorization_code"],
+        "refresh_tokens": "y",
+        "redirect_uris": "https://new.example.org/callback",
+        "scopes": wiki.scopes,
+        "confidential": "y",
+        "require_pkce": "y",
+    }
+    assert post(browser, f"{page}/edit", form).status_code == 303
+    (row,) = AuditEvent.select()
+    assert (row.actor, row.event) == ("alice", "application.changed")
+    assert json.loads(row.before) == {"redirect_uris": [factories.REDIRECT_URI]}
+    assert json.loads(row.after) == {"redirect_uris": ["https://new.example.org/callback"]}
+    text = browser.get(f"/admin/audit?application={wiki.client_id}").text
+    assert "&lt;b&gt;Wiki&lt;/b&gt;: redirect URIs" in text
+    assert "<b>Wiki" not in text
+    assert "+ https://new.example.org/callback" in text
+
+
+def test_only_administrators_read_it(client, browser_of, charlie):
+    for path in ("/admin/audit", "/admin/audit/events.csv", "/admin/audit/events.jsonl"):
+        assert client.get(path).status_code in (302, 303)
+        assert browser_of(charlie).get(path).status_code == 403
+
+
+def test_pages_go_back_and_forth(app, browser, alice):
+    with app.app_context():
+        for _ in range(120):
+            audit.record("person.reset_link", actor=alice, person=alice)
+    second = browser.get("/admin/audit?person=alice&before=71").text
+    assert "#70<" in second
+    assert "#21<" in second
+    assert "#20<" not in second
+    first = browser.get("/admin/audit?after=70").text
+    assert "#120<" in first
+    assert "#71<" in first
+    assert "#70<" not in first
+
+
+def test_a_deleted_application_is_found_by_its_name(browser, alice, flask):  # noqa: F811
+    wiki, _ = make_application(alice, name="Wiki")
+    assert flask("application", "delete", wiki.client_id).code == 0
+    assert not Application.select().exists()
+    assert "command line" in browser.get("/admin/audit?application=Wiki").text
+    assert "Nothing matches" in browser.get("/admin/audit?application=Other").text
+
+
+def test_no_cell_of_the_table_is_a_formula(app, browser, alice):
+    wiki, _ = make_application(alice, name="=1+1")
+    with app.app_context():
+        audit.record("application.disabled", actor=alice, application=wiki)
+    rows = list(csv.DictReader(io.StringIO(browser.get("/admin/audit/events.csv").text)))
+    assert rows[0]["subject"] == "'=1+1"
+
+
+def test_guessing_leaves_one_event(client, bob):
+    for _ in range(14):
+        post(client, "/login", {"username": "bob", "password": "wrong"})
+        post(client, "/login", {"username": "nobody", "password": "wrong"})
+    assert [(row.event, row.person_id) for row in AuditEvent.select()] == [
+        ("person.throttled", bob.id)
+    ]
+
+
+def test_signing_in_is_told_without_the_password(client, bob):
+    post(client, "/login", {"username": "bob", "password": PASSWORD})
+    (row,) = AuditEvent.select()
+    assert (row.event, row.actor, row.address) == ("person.signed_in", "bob", "127.0.0.1")
+    assert PASSWORD not in str(row.__data__)
+
+
+def test_a_rotation_tells_no_secret(flask, alice):  # noqa: F811
+    wiki, old = make_application(alice)
+    new = flask("application", "rotate-secret", wiki.client_id, "--json").json["client_secret"]
+    (row,) = AuditEvent.select()
+    assert row.event == "application.rotated_secret"
+    assert old not in row.before
+    assert new not in row.after
+    assert new[:8] in row.after
+
+
+def test_verify_says_what_is_wrong(flask, alice):  # noqa: F811
+    wiki, _ = make_application(alice)
+    for command in ("disable", "enable", "disable"):
+        flask("application", command, wiki.client_id)
+    head = flask("audit", "verify", "--json").json["head"]
+    assert flask("audit", "verify", "--expect", head).code == 0
+    AuditEvent.delete().where(AuditEvent.id == 3).execute()
+    answer = flask("audit", "verify", "--expect", head)
+    assert (answer.code, "missing at the end" in answer.err) == (1, True)
+    AuditEvent.update(actor="forged").where(AuditEvent.id == 2).execute()
+    assert "Row 2 was changed" in flask("audit", "verify").err
