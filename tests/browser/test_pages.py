@@ -108,6 +108,20 @@ def test_the_pages_of_applications(tour, portal):
     assert tour.found == []
 
 
+def test_the_audit_log(tour, portal):
+    steps.visit(tour.page, f"{portal.address}/admin/applications/{samples.REPORTS}/edit", "priya")
+    uris = tour.page.get_by_label("Redirect URIs")
+    uris.fill(uris.input_value() + "\nhttps://reports.example.org/" + "a-long-path/" * 12)
+    tour.press("Save changes")
+    tour.page.get_by_role("link", name="History").click()
+    tour.page.get_by_text("Details of event").first.click()
+    expect(tour.page.get_by_text("+ https://reports.example.org/a-long-path/")).to_be_visible()
+    tour.see("audit-details")
+    tour.see("audit", "/admin/audit")
+    tour.see("audit-no-match", "/admin/audit?person=nobody-at-all")
+    assert tour.found == []
+
+
 def test_the_pages_that_add_an_application(tour, portal):
     steps.visit(tour.page, f"{portal.address}/admin/applications/new", "priya")
     tour.see("add")
