@@ -185,7 +185,7 @@ def test_cleanup_says_that_another_process_is_at_it(app):
 
 @only_on_sqlite
 def test_an_interrupted_cleanup_leaves_the_rest_to_the_next(environ, app, settings, tmp_path):  # noqa: F811
-    add_tokens(40_000, HOUR)
+    add_tokens(100_000, HOUR)
     process = subprocess.Popen(
         [sys.executable, "-m", "flask", "--app", "wsgi", "cleanup"],
         cwd=ROOT,
@@ -194,11 +194,11 @@ def test_an_interrupted_cleanup_leaves_the_rest_to_the_next(environ, app, settin
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for(lambda: AccessToken.select().count() < 40_000)
+    wait_for(lambda: AccessToken.select().count() < 100_000)
     process.send_signal(2)
     process.communicate(timeout=20)
     left = AccessToken.select().count()
-    assert 0 < left < 40_000
+    assert 0 < left < 100_000
     assert sweep.once(app)["access_tokens"] == left
 
 

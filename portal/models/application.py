@@ -226,7 +226,8 @@ class Application(Record):
     def live_secrets(self) -> list["ApplicationSecret"]:
         """The secrets that work now, the newest first."""
         rows = ApplicationSecret.select().where(ApplicationSecret.application == self.id)
-        rows = rows.order_by(ApplicationSecret.id.desc())
+        # Nodes' clocks differ by less than a second, their ids perhaps by more.
+        rows = rows.order_by(ApplicationSecret.created_at.desc(), ApplicationSecret.id.desc())
         return [secret for secret in rows if secret.is_live]
 
     # Life and death

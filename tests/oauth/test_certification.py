@@ -422,7 +422,7 @@ def test_oidcc_refresh_token(suite, make_suite, clock):
 
 
 @pytest.fixture
-def https_discovery(settings):
+def https_discovery(app, settings):
     """Discovery of a portal at its public address."""
     made = create_app(replace(settings, issuer="https://login.example.org"))
     make_scope("reports:read")
