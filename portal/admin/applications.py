@@ -7,7 +7,7 @@ from flask_login import current_user
 from peewee import IntegrityError
 from werkzeug.wrappers import Response
 
-from portal import audit
+from portal import audit, rotation
 from portal.admin import blueprint
 from portal.admin.application_form import (
     ApplicationForm,
@@ -21,7 +21,7 @@ from portal.admin.application_list import ADDRESS, LARGEST_ID, Listing
 from portal.admin.application_page import page_context, refusals_of_nobody, savable_uri
 from portal.database import transaction
 from portal.htmx import render, wants_fragment
-from portal.models import Application
+from portal.models import Application, ApplicationSecret
 from portal.models.application import TooManySecrets
 from portal.models.user import fold
 from portal.oauth import application_rules
@@ -194,9 +194,11 @@ def rotate_secret(client_id: str) -> Response:
 def retire_secret(client_id: str, secret_id: int) -> Response:
     """Stop one secret at once; 404 when it is another application's or has stopped."""
     application = _find(client_id)
-    with audit.changing("application.retired_secret", application):
-        if not application.retire_secret(secret_id):
-            abort(404)
+    secret = ApplicationSecret.get_or_none(
+        ApplicationSecret.id == secret_id, ApplicationSecret.application == application.id
+    )
+    if secret is None or not rotation.retire(application, secret):
+        abort(404)
     flash("The secret is retired: it is refused from now on.", "success")
     return see_other(_address(application))
 

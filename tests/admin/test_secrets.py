@@ -286,3 +286,12 @@ def test_a_public_application_has_no_secrets_to_show(robot, alice):
     answer = robot.browser.post(url, data={"csrf_token": csrf_token(robot.browser, robot.url)})
     assert answer.status_code == 422
     assert public.live_secrets == []
+
+
+def test_retiring_on_the_overview_is_logged_as_the_same_act(robot):
+    row = robot.row()
+    address = f"/admin/applications/{robot.application.client_id}"
+    answer = post(robot.browser, f"{address}/secrets/{row.id}/retire", page=address)
+    assert answer.status_code == 303
+    assert told()[-1] == ("secret.retired", "alice")
+    assert robot.ask() == 401
