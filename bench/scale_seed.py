@@ -91,7 +91,7 @@ def _applications(applications: int, progress: Progress) -> None:
     for numbers in _batches(applications, BATCH):
         rows = [_application(n, (start + n * step) << ID_BITS, owners) for n in numbers]
         secrets = [
-            (row[0], row[0], hash_secret(client_secret(n)), "pcs_0000", now())
+            (row[0], row[0], hash_secret(client_secret(n)), "pcs_0000", now(), "", "")
             for n, row in zip(numbers, rows, strict=True)
             if row[9]
         ]
@@ -107,7 +107,7 @@ _COLUMNS = (
     " backchannel_logout_uri trusted trust_reason disabled_at version epoch created_at updated_at"
     " last_used_at"
 ).split()
-_SECRET_COLUMNS = "id application_id hash prefix created_at".split()
+_SECRET_COLUMNS = "id application_id hash prefix created_at name last_used_from".split()
 
 
 def _application(number: int, row_id: int, owners: list[int]) -> tuple:
