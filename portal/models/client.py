@@ -6,6 +6,7 @@ version is still the database's: a stale row costs one retry, never a wrong answ
 """
 
 from collections import OrderedDict
+from functools import lru_cache
 from threading import Lock
 from typing import NamedTuple
 
@@ -112,20 +113,20 @@ class Client(ClientMixin):
     def __init__(self, rows: list[tuple]) -> None:
         row = rows[0]
         self.id, self.client_id, self.name = row[0], row[1], row[2]
-        self.grants = frozenset(row[3].split())
-        self.redirect_uris = row[4].split()
-        self.post_logout_redirect_uris = row[5].split()
-        self.scopes = frozenset(row[6].split()) | {DEFAULT_SCOPE}
+        self.grants = _grants(row[3])
+        self.redirect_uris = tuple(row[4].split())
+        self.post_logout_redirect_uris = tuple(row[5].split())
+        self.scopes = _scopes(row[6])
         self.confidential, self.require_pkce = bool(row[7]), bool(row[8])
         self.resource_server, self.trusted = bool(row[9]), bool(row[10])
         self.enabled = row[11] is None
         self.version, self.epoch = row[12], row[13]
         self.last_used_at = row[14]
         self.token_format, self.id_token_alg, self.subject_type = row[15:18]
-        self.resources = row[18].split()
+        self.resources = tuple(row[18].split())
         self.backchannel_logout_uri = row[19]
         found = [r[_FIRST_SECRET:] for r in rows if r[_FIRST_SECRET] is not None]
-        self.secrets = [Secret(id, bytes(hash), end) for id, hash, end, _ in found]
+        self.secrets = tuple(Secret(id, bytes(hash), end) for id, hash, end, _ in found)
         self.secret_seen_at = {id: seen or 0 for id, _, _, seen in found}
 
     # What Authlib asks (ClientMixin)
@@ -173,6 +174,17 @@ class Client(ClientMixin):
         return found
 
 
+# Applications share their sets: ten thousand different ones cost the garbage collector time.
+@lru_cache(1000)
+def _grants(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+@lru_cache(1000)
+def _scopes(text: str) -> frozenset[str]:
+    return frozenset(text.split()) | {DEFAULT_SCOPE}
+
+
 class ClientCache:
     """The clients seen lately in this process, the least recent forgotten first."""
 
@@ -208,7 +220,7 @@ class ClientCache:
 
     def load(self, client_id: str) -> Client | None:
         """Read the client from the database."""
-        rows = _LOAD.run(client_id=client_id).fetchall()
+        rows = _LOAD.rows(client_id=client_id)
         client = Client(rows) if rows else None
         with self._lock:
             self._clients.pop(client_id, None)

@@ -2,6 +2,8 @@
 
 A transaction of its own would cost nearly half as much as the token. So what a process has seen
 is written at once while little happens, and else once a second, or when many have gathered.
+Where hundreds of applications come every second, each is noted every ten minutes only: among a
+million of them nearly every note is a write to pages that nobody else has touched.
 """
 
 from contextlib import suppress
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 #: What was noted so lately is not noted again.
 USED_SECONDS = 60
+#: The same once so many were noted within a second.
+CROWD, CROWD_SECONDS = 50, 600
 #: So many are written sooner than after a second: nobody shall wait for a long transaction.
 MOST = 100
 
@@ -52,18 +56,23 @@ class LastUse:
         #: When, and from which network.
         self._notes: dict[tuple[Compiled, int], tuple[int, str]] = {}
         self._written_at = 0
+        #: The second that passes, and how many were noted in it.
+        self._second = self._noted = 0
 
     def note(self, client: "Client", secret: "Secret | None", address: str = "") -> None:
-        """Note that the application, and the secret, is used now: each at most once a minute.
+        """Note that the application, and the secret, is used now, unless it was noted lately.
 
         Of the address of whoever sent the secret only the network is kept.
         """
         moment = now()
+        if moment != self._second:
+            self._second, self._noted = moment, 0
+        lately = USED_SECONDS if self._noted < CROWD else CROWD_SECONDS
         # Also after the clock was set back, when it was used in the future.
-        if abs(moment - client.last_used_at) >= USED_SECONDS:
+        if abs(moment - client.last_used_at) >= lately:
             client.last_used_at = moment
             self._add(_TOUCH, client.id, moment)
-        if secret and abs(moment - client.secret_seen_at.get(secret.id, 0)) >= USED_SECONDS:
+        if secret and abs(moment - client.secret_seen_at.get(secret.id, 0)) >= lately:
             client.secret_seen_at[secret.id] = moment
             self._add(_TOUCH_SECRET, secret.id, moment, network_of(address))
         if self._notes and (moment != self._written_at or len(self._notes) >= MOST):
@@ -72,6 +81,7 @@ class LastUse:
     def _add(self, touch: Compiled, id: int, moment: int, network: str = "") -> None:
         with self._lock:
             self._notes[touch, id] = moment, network
+            self._noted += 1
 
     def write(self) -> None:
         """Write what has gathered. What the database does not take is dropped: answers go out."""
