@@ -61,9 +61,9 @@ class Compiled:
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
             database.cursor().executemany(filled[0][0], [values for _, values in filled])
 
-    def rows(self, **values: object) -> list[Sequence[Any]]:
+    def rows(self, **values: object) -> list[tuple]:
         """All rows, each as the driver gives it."""
-        return execute_at_once(*self._filled(values)).fetchall()  # type: ignore[no-any-return]
+        return execute_at_once(*self._filled(values)).fetchall()
 
     def row(self, **values: object) -> Any:
         """The first row, its columns by name; None when there is none."""
