@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from flask import current_app
 
+from portal.admin.audit import told
 from portal.credentials import derive_key
 from portal.models import Application, ApplicationSecret, LogoutDelivery, Refusal
 from portal.models.application import (
@@ -19,12 +20,14 @@ from portal.models.application import (
     DEVICE_CODE,
     REFRESH_TOKEN,
 )
+from portal.models.audit_search import AuditSearch
 from portal.models.refusal import DETAIL_LENGTH, NOBODY
 from portal.models.scope import PERSONAL
 from portal.oauth import application_rules, mismatch, redirect_uris
 from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH
 
 SHOWN_SECRETS = 10
+SHOWN_EVENTS = 5
 #: What the detail of a refusal is, where it is not what was sent.
 LABELS = {
     "secret_of_another": "Belongs to",
@@ -47,6 +50,7 @@ def page_context(application: Application) -> dict[str, Any]:
         "links": list(_links(application)),
         "connect": _connect(application),
         "unheard": LogoutDelivery.failing(application.id),
+        "history": told(AuditSearch(applications=[application.id]).latest(SHOWN_EVENTS)),
         "warnings": application_rules.warnings(application.__data__),
     }
 

@@ -64,7 +64,7 @@ def show_audit() -> Response:
         problems=problems,
         asked=asked,
         filtered=any(asked.values()),
-        rows=[(row, sentence(row), changes(row)) for row in rows],
+        rows=told(rows),
         groups=_groups(),
         application=_application(asked["application"]),
         next_url=_url(asked, before=rows[-1].id) if rows and older else None,
@@ -83,6 +83,11 @@ def download_csv() -> Response:
 def download_json_lines() -> Response:
     """The filtered log, one JSON object a line."""
     return _download("application/jsonl", "jsonl", _json_lines)
+
+
+def told(rows: list[AuditEvent]) -> list[tuple[AuditEvent, str, list[Change]]]:
+    """Each event, its sentence, and what it changed."""
+    return [(row, sentence(row), changes(row)) for row in rows]
 
 
 def changes(row: AuditEvent) -> list[Change]:
@@ -124,6 +129,7 @@ def _search(asked: dict[str, str]) -> tuple[AuditSearch, list[str]]:
                 moments[name] = int(day.timestamp()) + (DAY if name == "until" else 0)
             except ValueError:
                 problems.append(f"{label}: enter a date such as 2026-11-24.")
+                asked[name] = ""  # a field for dates cannot show anything else
     event = asked["event"] if asked["event"] in EVENTS else ""
     return AuditSearch.named(
         asked["person"], asked["application"], event=event, **moments
@@ -179,8 +185,8 @@ def _csv(rows: Iterator[AuditEvent]) -> Iterator[str]:
     yield ",".join(COLUMNS) + "\r\n"
     for row in rows:
         out = io.StringIO()
-        told = {**as_dict(row), "before": row.before, "after": row.after}
-        csv.writer(out).writerow([_cell(told[name]) for name in COLUMNS])
+        said = {**as_dict(row), "before": row.before, "after": row.after}
+        csv.writer(out).writerow([_cell(said[name]) for name in COLUMNS])
         yield out.getvalue()
 
 

@@ -115,3 +115,31 @@ def test_verify_says_what_is_wrong(flask, alice):  # noqa: F811
     assert (answer.code, "missing at the end" in answer.err) == (1, True)
     AuditEvent.update(actor="forged").where(AuditEvent.id == 2).execute()
     assert "Row 2 was changed" in flask("audit", "verify").err
+
+
+def test_the_latest_changes_stand_on_the_applications_page(browser, browser_of, alice, charlie):
+    wiki, _ = make_application(alice, name="Wiki")
+    page = f"/admin/applications/{wiki.client_id}"
+    for _ in range(3):
+        post(browser, f"{page}/disable", page=page)
+        post(browser, f"{page}/enable", page=page)
+    text = browser.get(page).text
+    assert text.count("Disabled the application Wiki") == 2
+    assert text.count("Enabled the application Wiki") == 3
+    wiki.change(owner=charlie)
+    assert "Latest changes" not in browser_of(charlie).get(f"/account{page[6:]}").text
+
+
+def test_downloads_keep_to_the_filter(app, browser, alice):
+    with app.app_context():
+        audit.record("person.reset_link", actor=alice, person=alice)
+    fragment = browser.get("/admin/audit?person=alice", headers={"HX-Request-Type": "partial"})
+    assert "/admin/audit/events.csv?person=alice" in fragment.text
+    assert "/admin/audit/events.jsonl?person=alice" in fragment.text
+
+
+def test_what_is_no_date_is_said_and_not_kept(browser):
+    answer = browser.get("/admin/audit?since=%3Cyesterday%3E")
+    assert answer.status_code == 422
+    assert "From: enter a date such as" in answer.text
+    assert "yesterday" not in answer.text
