@@ -128,7 +128,7 @@ def offered_to(heir: User, until: int | None = None) -> Any:
     rows = (
         Application.select(Application, User, Offer.offered_at)
         .join(User)
-        .join(Offer, on=(Offer.application_id == Application.id), attr="offer")
+        .join_from(Application, Offer, on=(Offer.application_id == Application.id), attr="offer")
         .where(Offer.heir_id == heir.id, Offer.state == OPEN)
         .order_by(Application.name_key, Application.id)
     )

@@ -21,7 +21,7 @@ from portal.admin.application_list import ADDRESS, LARGEST_ID, Listing
 from portal.admin.application_page import page_context, refusals_of_nobody, savable_uri
 from portal.database import transaction
 from portal.htmx import render, wants_fragment
-from portal.models import Application, ApplicationSecret, Offer
+from portal.models import Application, ApplicationSecret
 from portal.models.application import TooManySecrets
 from portal.models.user import fold
 from portal.oauth import application_rules
@@ -35,7 +35,6 @@ def list_applications() -> Response:
     context = Listing(request.args).context()
     if not wants_fragment():
         context["strangers"] = refusals_of_nobody()
-        context["offers"] = Offer.open_count(current_user.id)
     return render("admin/applications/index.html", "admin/applications/_table.html", **context)
 
 

@@ -136,6 +136,8 @@ def _done(form: LeavingForm, person: User, count: int, disabled: bool) -> str:
         return told.strip()
     what = plural(count, "application")
     name = form.heir.display_name
+    if not count:
+        return f"{told}Nothing changed: there was nothing left to offer to {name}."
     if form.how.data == ASSIGN:
         return f"{told}{name} owns {what} more now."
     return f"{told}{what} {'is' if count == 1 else 'are'} offered to {name}, who can accept."
