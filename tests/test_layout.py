@@ -28,6 +28,7 @@ LAYERS = (
         "copying",
         "health",
         "diagnosis",
+        "handover",
     },
     {"oauth"},
     {"admin", "account", "cli", "serve", "sweep", "worker", "wsgi_bridge"},

@@ -15,6 +15,7 @@ from portal.account import (  # noqa: E402, F401
     connections,
     login,
     logout,
+    offers,
     password,
     profile,
     reset,

@@ -6,7 +6,7 @@ from werkzeug.wrappers import Response
 
 from portal.account import blueprint
 from portal.htmx import render
-from portal.models import Application, Refusal
+from portal.models import Application, Offer, Refusal
 from portal.oauth import mismatch, redirect_uris
 from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH
 from portal.rotation import ends_of, verdict
@@ -23,6 +23,7 @@ def list_own_applications() -> Response:
         applications=rows,
         notices=_notices(rows),
         ends=ends_of([row.id for row in rows]),
+        offers=Offer.open_count(current_user.id),
     )
 
 

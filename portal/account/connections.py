@@ -8,7 +8,7 @@ from portal import audit
 from portal.account import blueprint
 from portal.database import transaction
 from portal.htmx import render
-from portal.models import Application, Consent, Scope
+from portal.models import Application, Consent, Offer, Scope
 from portal.models.connection import Connection
 from portal.security import see_other, sign_in_required
 
@@ -21,6 +21,7 @@ def list_connections() -> Response:
         "account/connections.html",
         connections=Connection.of(current_user.id),
         catalogue=Scope.catalogue(),
+        offers=Offer.open_count(current_user.id),
     )
 
 

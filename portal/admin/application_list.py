@@ -42,6 +42,7 @@ CHIPS = {
     "public": "Public",
     "never": "Never used",
     "disabled": "Disabled",
+    "orphaned": "Owner has left",
 }
 #: What a row of the list shows.
 SHOWN = (
@@ -56,6 +57,7 @@ SHOWN = (
     Application.last_used_at,
     User.username,
     User.name,
+    User.disabled_at,
 )
 Filters = dict[str, tuple[Any, ...]]
 
@@ -260,7 +262,12 @@ def _filters(since: int | Value) -> Filters:
     refused = Refusal.select(Refusal.application_id).where(Refusal.last_at > since)
     ending = ApplicationSecret.select(ApplicationSecret.application)
     ending = ending.where(*needed_but_ending(since + DAY))
-    rules = {"attention": Application.id.in_(refused | ending), **FILTERS}
+    gone = User.select(User.id).where(User.disabled_at.is_null(False))
+    rules = {
+        "attention": Application.id.in_(refused | ending),
+        "orphaned": Application.owner.in_(gone),
+        **FILTERS,
+    }
     return {key: (rules[key],) if key else () for key in CHIPS}
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from flask import current_app
 
+from portal import handover
 from portal.admin.audit import told
 from portal.credentials import derive_key
 from portal.models import Application, ApplicationSecret, LogoutDelivery, Refusal
@@ -52,7 +53,14 @@ def page_context(application: Application) -> dict[str, Any]:
         "unheard": LogoutDelivery.failing(application.id),
         "history": told(AuditSearch(applications=[application.id]).latest(SHOWN_EVENTS)),
         "warnings": application_rules.warnings(application.__data__),
+        "orphan": _orphan(application),
     }
+
+
+def _orphan(application: Application) -> dict[str, Any]:
+    """What became of the offer of an application whose owner leaves."""
+    it = handover.offer_of(application)
+    return {"told": handover.told(it), "waits": handover.waits(it)}
 
 
 def _secrets(application: Application) -> list[ApplicationSecret]:

@@ -11,12 +11,12 @@ from flask_login import current_user
 from peewee import IntegrityError
 from werkzeug.wrappers import Response
 
-from portal import audit
+from portal import audit, handover
 from portal.admin import blueprint
 from portal.admin.user_form import DeleteForm, EditForm, PersonForm
 from portal.database import transaction
 from portal.htmx import render
-from portal.models import Application, OneTimeLink, Session, User
+from portal.models import Application, Offer, OneTimeLink, Session, User
 from portal.models.connection import Connection
 from portal.models.search import MOST_FOUND, find_people, is_one_of, is_short
 from portal.security import no_store, see_other
@@ -225,9 +225,11 @@ def disable_user(username: str) -> Response:
 def enable_user(username: str) -> Response:
     """Let a person sign in again; what was ended stays ended."""
     user = _user_or_404(username)
+    offered = not user.is_active and Offer.select().where(Offer.owner_id == user.id).exists()
     with audit.changing("person.enabled", user):
         user.enable()
-    flash(f"{user.display_name} may sign in again.", "success")
+    back = " What others were offered and did not accept is offered no more." if offered else ""
+    flash(f"{user.display_name} may sign in again.{back}", "success")
     return _back_to(user)
 
 
@@ -271,6 +273,7 @@ def delete_user(username: str) -> Response:
             form=form,
             user=user,
             owned=owned,
+            rows=[(it, handover.told(it)) for it in handover.owned_by(user)],
             errors=errors,
         )
     heir = form.new_owner
@@ -298,6 +301,7 @@ def _page_of(user: User, link: str | None = None, status: int = 200) -> Response
         user=user,
         link=link,
         is_me=user.id == current_user.id,
+        owned=user.applications.count(),
         applications=list(user.applications.order_by(Application.name_key).limit(PAGE_SIZE)),
         sessions=len(Session.of(user.id)),
         connections=len(Connection.of(user.id)),

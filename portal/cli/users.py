@@ -5,7 +5,7 @@ import sys
 import click
 from peewee import IntegrityError
 
-from portal import audit
+from portal import audit, handover
 from portal.cli.command import (
     BadInput,
     Group,
@@ -27,7 +27,7 @@ from portal.models.user import (
     password_problem,
     username_problem,
 )
-from portal.text import ago, iso, lasting
+from portal.text import ago, iso, lasting, plural
 
 #: At the shell an administrator may set what the pages would refuse, but nothing shorter.
 SHORTEST_PASSWORD = 8
@@ -132,14 +132,32 @@ def update(
 
 @command("disable", user)
 @click.argument("name")
-def disable(name: str, as_json: bool) -> None:
-    """Stop a person: no sign-in, and everything issued from them is dead at once."""
+@click.option("--heir", help="Who is asked to take over the applications that they own.")
+def disable(name: str, heir: str | None, as_json: bool) -> None:
+    """Stop a person: no sign-in, and everything issued from them is dead at once.
+
+    With --heir their applications are offered to somebody, who accepts or declines on the pages.
+    """
     person = person_named(name)
+    successor = _heir(person, heir)
+    offered = 0
     with transaction():
         _refuse_last_administrator(person)
+        rows = list(person.applications)
         with audit.changing("person.disabled", person):
             person.disable()
-    _done(person, f"{person.username} is disabled.", as_json)
+        if successor:
+            offered = handover.offer(rows, successor)
+    told = f"{person.username} is disabled."
+    if successor:
+        handover.tell(current_settings(), person, successor, offered)
+        told += f" {plural(offered, 'application')} newly offered to {successor.username}."
+    elif rows:
+        note(
+            f"{person.username} still owns {plural(len(rows), 'application')}: offer what they own"
+            f" with user disable {person.username} --heir NAME."
+        )
+    _done(person, told, as_json)
 
 
 @command("enable", user)
@@ -158,11 +176,7 @@ def enable(name: str, as_json: bool) -> None:
 def delete(name: str, heir: str | None, as_json: bool) -> None:
     """Delete a person and everything issued from them."""
     person = person_named(name)
-    successor = person_named(heir) if heir else None
-    if successor and successor.id == person.id:
-        raise BadInput(f"{person.username} cannot be their own heir: name another person.")
-    if successor and not successor.is_active:
-        raise BadInput(f"{successor.username} is disabled: name another heir.")
+    successor = _heir(person, heir)
     with transaction():
         _refuse_last_administrator(person)
         try:
@@ -248,6 +262,15 @@ def as_dict(person: User) -> dict[str, object]:
         "created_at": iso(person.created_at),
         "last_sign_in_at": iso(person.last_sign_in_at) if person.last_sign_in_at else None,
     }
+
+
+def _heir(person: User, name: str | None) -> User | None:
+    successor = person_named(name) if name else None
+    if successor and successor.id == person.id:
+        raise BadInput(f"{person.username} cannot be their own heir: name another person.")
+    if successor and not successor.is_active:
+        raise BadInput(f"{successor.username} is disabled: name another heir.")
+    return successor
 
 
 def _reset_link(person: User) -> str:

@@ -7,6 +7,7 @@ from portal.models.consent import Consent
 from portal.models.device_code import DeviceCode
 from portal.models.lease import Lease
 from portal.models.logout_delivery import LogoutDelivery
+from portal.models.offer import Offer
 from portal.models.one_time_link import OneTimeLink
 from portal.models.refusal import Refusal
 from portal.models.scope import Scope
@@ -34,6 +35,7 @@ TABLES = [
     LogoutDelivery,
     Lease,
     AuditEvent,
+    Offer,
 ]
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "DeviceCode",
     "Lease",
     "LogoutDelivery",
+    "Offer",
     "OneTimeLink",
     "Refusal",
     "Scope",

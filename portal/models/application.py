@@ -20,6 +20,7 @@ from portal.models.base import EpochField, IdField, Record, WordsField
 from portal.models.consent import Consent
 from portal.models.device_code import DeviceCode
 from portal.models.logout_delivery import LogoutDelivery
+from portal.models.offer import Offer
 from portal.models.refusal import Refusal
 from portal.models.token import TokenFamily
 from portal.models.user import User, fold
@@ -121,7 +122,8 @@ class Application(Record):
     def change(self, **settings: Any) -> None:
         """Change settings; every process sees them with its next request.
 
-        A confidential application that becomes public loses its secrets.
+        A confidential application that becomes public loses its secrets. Another owner ends an
+        offer to somebody.
         """
         if "name" in settings:
             settings["name"] = settings["name"].strip()
@@ -129,6 +131,8 @@ class Application(Record):
         if "grants" in settings:
             settings["grants"] = [g for g in GRANTS if g in set(settings["grants"])]
         with transaction():
+            if "owner" in settings and settings["owner"].id != self.owner_id:  # type: ignore[attr-defined]
+                Offer.withdraw(self.id)
             self._update(**settings)
             if not self.confidential:
                 self._retire(ApplicationSecret.application == self.id)
@@ -248,6 +252,7 @@ class Application(Record):
         with transaction():
             mine = self.id
             ApplicationSecret.delete().where(ApplicationSecret.application == mine).execute()
+            Offer.withdraw(mine)
             tables = (Refusal, LogoutDelivery, Consent, TokenFamily, AuthorizationCode, DeviceCode)
             for table in tables:
                 table.delete().where(table.application_id == mine).execute()

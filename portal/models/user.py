@@ -22,6 +22,7 @@ from portal.models.base import EpochField, IdField, Record
 from portal.models.compiled import Compiled, load, slot
 from portal.models.consent import Consent
 from portal.models.device_code import DeviceCode
+from portal.models.offer import Offer
 from portal.models.one_time_link import OneTimeLink
 from portal.models.session import Session
 from portal.models.token import TokenFamily
@@ -290,9 +291,14 @@ class User(Record, UserMixin):
             self._end_everything()
 
     def enable(self) -> None:
-        """Let this person sign in again; what was ended stays ended."""
+        """Let this person sign in again; what was ended stays ended.
+
+        What they own and nobody accepted yet is offered no more.
+        """
         with transaction():
-            User.update(disabled_at=None).where(User.id == self.id).execute()
+            away = (User.id == self.id) & User.disabled_at.is_null(False)
+            if User.update(disabled_at=None).where(away).execute():
+                Offer.give_back(self.id)
 
     def remove(self, heir: "User | None" = None) -> None:
         """Delete this person; `heir` becomes the owner of their applications.
@@ -310,10 +316,12 @@ class User(Record, UserMixin):
                 application.change(owner=heir)
             self._end_everything()
             Consent.delete().where(Consent.user_id == self.id).execute()
+            Offer.delete().where(Offer.heir_id == self.id).execute()
             self.delete_instance()
 
     def _end_everything(self) -> None:
         Session.end(self.id)
+        Offer.end_all(self.id)
         OneTimeLink.delete().where(OneTimeLink.user_id == self.id).execute()
         # Codes before families: a redemption in flight holds its code's row until its family is
         # there to be ended.

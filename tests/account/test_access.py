@@ -10,6 +10,7 @@ PAGES = (
     "/account/verify-email/x",
     "/account/applications",
     "/account/applications/c_x",
+    "/account/offers",
     "/account/applications/c_x/refusals/BCDFGHJK",
 )
 ACTIONS = (
@@ -21,6 +22,8 @@ ACTIONS = (
     "/account/profile",
     "/account/verify-email",
     "/account/verify-email/x",
+    "/account/offers/accept",
+    "/account/offers/decline",
 )
 
 

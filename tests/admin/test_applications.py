@@ -229,6 +229,7 @@ def test_chips_filter_and_count(browser, alice):
         "public": "1",
         "never": "1",
         "disabled": "1",
+        "orphaned": "0",
     }
 
 
