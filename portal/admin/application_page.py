@@ -22,6 +22,7 @@ from portal.models.application import (
 from portal.models.refusal import DETAIL_LENGTH, NOBODY
 from portal.models.scope import PERSONAL
 from portal.oauth import application_rules, mismatch, redirect_uris
+from portal.oauth.checkup import check
 from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH
 
 SHOWN_SECRETS = 10
@@ -47,7 +48,9 @@ def page_context(application: Application) -> dict[str, Any]:
         "links": list(_links(application)),
         "connect": _connect(application),
         "unheard": LogoutDelivery.failing(application.id),
-        "warnings": application_rules.warnings(application.__data__),
+        "checkup": check(application),
+        # Of PKCE the check-up speaks.
+        "warnings": application_rules.warnings({**application.__data__, "require_pkce": True}),
     }
 
 
