@@ -246,7 +246,7 @@ def _any_of(branches: Sequence[Branch], ids: Callable[[Branch], Select]) -> Sele
     cheap."""
     first, *others = (
         # On its own each may have an order and a limit, which a part of a union may not.
-        Select((ids(branch).alias("some"),), (SQL("some.id"),))
+        Select((ids(branch).alias("part"),), (SQL("part.id"),))
         if len(branches) > 1
         else ids(branch)
         for branch in branches

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from peewee import Case, fn
+from peewee import Case, Value, fn
 
 from portal.attention import nothing_worked_since, refusals_that_count, secrets_that_end
 from portal.clock import now
@@ -31,6 +31,8 @@ from portal.text import DAY, ago, date, plural, until
 GREEN, AMBER, RED, GREY = "green", "amber", "red", "grey"
 WORDS = {GREEN: "Healthy", AMBER: "Needs attention", RED: "Broken", GREY: "Disabled"}
 
+#: No reason of a refusal: a secret ends soon.
+ENDING = "ending"
 #: What a reason is called in few words, by how its code starts.
 KINDS = {
     "redirect_uri": "redirect error",
@@ -110,7 +112,7 @@ class Facts(NamedTuple):
 
 
 def check_rows(rows: Sequence[Application]) -> None:
-    """Put a check-up of what is wrong on each row of a list, as `row.checkup`: two statements."""
+    """Put a check-up of what is wrong on each row of a list, as `row.checkup`: one statement."""
     for row, facts in zip(rows, _facts(rows), strict=True):
         findings = _ordered(it for it in _look(row, facts) if it.colour != GREEN)
         row.checkup = Checkup(findings, row.is_enabled)  # type: ignore[attr-defined]
@@ -143,13 +145,19 @@ def _facts(rows: Sequence[Application]) -> list[Facts]:
         stuck,
     )
     asked = asked.where(it.application_id.in_(ids)).group_by(it.application_id, it.reason)
-    refused = defaultdict(list)
-    for row_id, reason, count, first_at, last_at, is_stuck in asked.tuples():
-        refused[row_id].append(Refused(reason, int(count), first_at, last_at, bool(is_stuck)))
     secret = ApplicationSecret
-    asked = secrets_that_end(moment, secret.application, fn.MIN(secret.expires_at))
-    asked = asked.where(secret.application.in_(ids)).group_by(secret.application)
-    ends = dict(asked.tuples())
+    end = fn.MIN(secret.expires_at)
+    ending: Any = secrets_that_end(
+        moment, secret.application, Value(ENDING), end, end, end, Value(0)
+    )
+    ending = ending.where(secret.application.in_(ids)).group_by(secret.application)
+    refused: dict[int, list[Refused]] = defaultdict(list)
+    ends: dict[int, int] = {}
+    for row_id, reason, count, first_at, last_at, is_stuck in asked.union_all(ending).tuples():
+        if reason == ENDING:
+            ends[row_id] = first_at
+        else:
+            refused[row_id].append(Refused(reason, int(count), first_at, last_at, bool(is_stuck)))
     return [Facts(refused[row_id], ends.get(row_id)) for row_id in ids]
 
 
