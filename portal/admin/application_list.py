@@ -241,9 +241,10 @@ class Listing:
         return self._url(sort=second if self.sort == first else first), order
 
 
-def _any_of(branches: Sequence[Branch], ids: Callable[[Branch], Select]) -> Select:
+def _any_of(branches: Sequence[Branch], ids: Callable[[Branch], Select]) -> Any:
     """The ids that any of these finds; each stops where it has enough, so that all of it is
     cheap."""
+    first: Any
     first, *others = (
         # On its own each may have an order and a limit, which a part of a union may not.
         Select((ids(branch).alias("part"),), (SQL("part.id"),))

@@ -287,25 +287,26 @@ class Application(Record):
             mine = cls.select().where(cls.id.in_(list(ids))).order_by(cls.id)
             # Locked, so that what is read afterwards is no older than what others wrote.
             rows = list(mine if on_sqlite() else mine.for_update())
-            owners = {row.owner_id for row in rows}
+            owners = {row.__data__["owner"] for row in rows}
             off = User.select(User.id).where(User.id.in_(owners), User.disabled_at.is_null(False))
-            disabled = {owner_id for (owner_id,) in off.tuples()}
+            disabled = {owner.id for owner in off}
             secrets: dict[int, list[ApplicationSecret]] = {row.id: [] for row in rows}
             for secret in ApplicationSecret.select().where(
                 ApplicationSecret.application.in_(list(secrets)),
                 ApplicationSecret.retired_at.is_null(),
             ):
                 if secret.is_live:
-                    secrets[secret.application_id].append(secret)
+                    secrets[secret.__data__["application"]].append(secret)
             for row in rows:
-                bits, again = concern.judge(row, row.owner_id in disabled, secrets[row.id], now())
+                off_duty = row.__data__["owner"] in disabled
+                bits, again = concern.judge(row, off_duty, secrets[row.id], now())
                 cls.update(concerns=bits, look_again_at=again).where(cls.id == row.id).execute()
 
     @classmethod
     def due_for_a_look(cls, limit: int) -> list[int]:
         """Applications that time alone may have changed, the longest due first."""
         due = cls.select(cls.id).where(cls.look_again_at <= now())
-        return [row_id for (row_id,) in due.order_by(cls.look_again_at).limit(limit).tuples()]
+        return [row.id for row in due.order_by(cls.look_again_at).limit(limit)]
 
     @property
     def lacks_pkce(self) -> bool:

@@ -97,7 +97,7 @@ class Refused(NamedTuple):
     """What was refused to one application for one reason, as far as it is not over."""
 
     reason: str
-    count: int
+    times: int
     first_at: int
     last_at: int
     #: Whether it was refused since the application last got a token.
@@ -202,7 +202,7 @@ def _in_few_words(refused: list[Refused]) -> str:
     kinds: dict[str, tuple[int, bool]] = {}
     for it in refused:
         times, today = kinds.get(_kind(it.reason), (0, True))
-        kinds[_kind(it.reason)] = times + it.count, today and it.first_at > now() - DAY
+        kinds[_kind(it.reason)] = times + it.times, today and it.first_at > now() - DAY
     kind, (times, today) = max(kinds.items(), key=lambda item: item[1][0])
     if today:
         return f"{plural(times, kind)} today"
@@ -316,7 +316,7 @@ def _with_doctor(application: Application, found: Finding, facts: Facts) -> Find
     if found.check != "requests" or found.colour == GREEN:
         return found
     # The kind that the words name; refusals that are over are not among these.
-    most = max(facts.refused, key=lambda it: it.count).reason
+    most = max(facts.refused, key=lambda it: it.times).reason
     last = next((it for it in Refusal.of(application.id, 50) if it.reason == most), None)
     if last is None:
         return found
