@@ -115,7 +115,7 @@ class Application(Record):
                 **settings,
             )
             if not application.confidential:
-                cls.judge([application.id])
+                application.concerns = cls.judge([application.id])[application.id]
                 return application, None
             return application, application.add_secret()
 
@@ -147,7 +147,7 @@ class Application(Record):
         Application.update(
             **settings, version=Application.version + 1, updated_at=self.updated_at
         ).where(Application.id == self.id).execute()
-        Application.judge([self.id])
+        self.concerns = Application.judge([self.id]).get(self.id, 0)
 
     def claim(self, seen: str | None) -> bool:
         """Whether the page that was sent showed it as it is; one of many such pages claims it.
@@ -281,8 +281,12 @@ class Application(Record):
     # Health
 
     @classmethod
-    def judge(cls, ids: Sequence[int]) -> None:
-        """Set the `concerns` of these applications as they are now; at most some hundred ids."""
+    def judge(cls, ids: Sequence[int]) -> dict[int, int]:
+        """Set the `concerns` of these applications as they are now, and return them by id.
+
+        At most some hundred ids.
+        """
+        judged = {}
         with transaction():
             mine = cls.select().where(cls.id.in_(list(ids))).order_by(cls.id)
             # Locked, so that what is read afterwards is no older than what others wrote.
@@ -301,6 +305,8 @@ class Application(Record):
                 off_duty = row.__data__["owner"] in disabled
                 bits, again = concern.judge(row, off_duty, secrets[row.id], now())
                 cls.update(concerns=bits, look_again_at=again).where(cls.id == row.id).execute()
+                judged[row.id] = bits
+        return judged
 
     @classmethod
     def due_for_a_look(cls, limit: int) -> list[int]:
