@@ -37,7 +37,7 @@ SMALL = (100, 1_000)
 EACH = 150
 FEW_TOKENS = 10_000
 LIST = "/admin/applications"
-CHIPS = ("", "attention", "trusted", "public", "never", "disabled")
+CHIPS = ("", "attention", "broken", "trusted", "public", "never", "disabled")
 SORTS = ("name", "-name", "last_used", "-last_used")
 MILLISECOND, MICROSECOND = 1e-3, 1e-6
 
@@ -190,7 +190,7 @@ def _lists(sides: tuple[Portal, Portal], report: Report, options: argparse.Names
     addresses = {f"list, {chip or 'all'}": f"{LIST}?chip={chip}" for chip in CHIPS}
     addresses |= {f"list, by {sort}": f"{LIST}?sort={sort}" for sort in SORTS[1:]}
     addresses |= {
-        f"list, {chip}, by last_used": f"{LIST}?chip={chip}&sort=-last_used" for chip in CHIPS[2:]
+        f"list, {chip}, by last_used": f"{LIST}?chip={chip}&sort=-last_used" for chip in CHIPS[3:]
     }
     addresses["people"] = "/admin/users"
     for what, address in addresses.items():

@@ -16,6 +16,7 @@ from portal.credentials import ID_BITS, hash_secret
 from portal.database import database
 from portal.models import AccessToken, Application, ApplicationSecret, User
 from portal.models.application import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, REFRESH_TOKEN
+from portal.models.concern import LONGEST_SECONDS, NEVER_USED_SECONDS, UNUSED
 from portal.models.last_use import CROWD_SECONDS
 from portal.models.user import fold
 
@@ -77,7 +78,9 @@ def _use_lately() -> None:
     a use is noted when the last note is ten minutes old.
     """
     then = now() - (Application.id >> ID_BITS) % CROWD_SECONDS
-    Application.update(last_used_at=then).where(Application.confidential).execute()
+    concerns = Application.concerns.bin_and(~UNUSED)
+    rows = Application.update(last_used_at=then, concerns=concerns)
+    rows.where(Application.confidential).execute()
     secret = ApplicationSecret
     then = now() - (secret.id >> ID_BITS) % CROWD_SECONDS
     secret.update(last_used_at=then, last_used_from="127.0.0.0/24").execute()
@@ -120,7 +123,7 @@ _COLUMNS = (
     "id client_id name name_key owner_id grants redirect_uris post_logout_redirect_uris scopes"
     " confidential require_pkce resource_server token_format id_token_alg subject_type resources"
     " backchannel_logout_uri trusted trust_reason disabled_at version epoch created_at updated_at"
-    " last_used_at"
+    " last_used_at concerns look_again_at"
 ).split()
 _SECRET_COLUMNS = "id application_id hash prefix created_at name last_used_from".split()
 
@@ -129,6 +132,8 @@ def _application(number: int, row_id: int, owners: list[int]) -> tuple:
     public, disabled = number % 10 < 3, number % 200 == 3
     grants = (AUTHORIZATION_CODE, REFRESH_TOKEN) if public else (CLIENT_CREDENTIALS,)
     name, at = name_of(number), (row_id >> ID_BITS) // 1000
+    used = 0 if number % 5 < 2 else now() - number % 8_000_000
+    unused = not used and at < now() - NEVER_USED_SECONDS and not disabled
     return (
         row_id,
         client_id(number),
@@ -154,7 +159,9 @@ def _application(number: int, row_id: int, owners: list[int]) -> tuple:
         1,
         at,
         at,
-        0 if number % 5 < 2 else now() - number % 8_000_000,
+        used,
+        UNUSED if unused else 0,
+        now() + number % LONGEST_SECONDS,
     )
 
 

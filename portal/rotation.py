@@ -191,22 +191,6 @@ def needed_but_ending(moment: Any) -> tuple[Any, ...]:
     )
 
 
-def ends_of(application_ids: list[int]) -> dict[int, int]:
-    """When the next secret ends that is needed, for those of these applications with one."""
-    rows = ending_secrets(application_ids, fn.MIN(ApplicationSecret.expires_at))
-    return dict(rows.tuples())
-
-
-def ending_secrets(application_ids: list[int], *columns: Any) -> Any:
-    """A row for each of these applications with a needed secret that ends soon: its id, and these
-    columns."""
-    it = ApplicationSecret
-    rows = it.select(it.application, *columns).where(
-        it.application.in_(application_ids), *needed_but_ending(now())
-    )
-    return rows.group_by(it.application)
-
-
 # What the portal does by itself
 
 

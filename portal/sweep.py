@@ -1,7 +1,8 @@
 """The automatic sweep: one process of all nodes at a time tidies up while the portal serves.
 
-It tells applications again who signed out, deletes what has expired and looks after secrets. Under
-other servers than `serve`, a timer that runs `flask --app wsgi cleanup` does the same.
+It tells applications again who signed out, deletes what has expired, and looks after secrets and
+the health of applications. Under other servers than `serve`, a timer that runs `flask --app wsgi
+cleanup` does the same.
 """
 
 import logging
@@ -16,7 +17,7 @@ from flask import Flask
 
 from portal import cleanup, rotation
 from portal.database import database
-from portal.models import Lease
+from portal.models import Application, Lease
 from portal.models.lease import LEASE_SECONDS
 from portal.oauth.backchannel import deliver_due
 
@@ -81,6 +82,7 @@ def once(app: Flask, every: int = 0, show: Show = lambda kind, gone: None) -> di
         everything = Lease.take(WHOLE_TABLES, holder, WHOLE_TABLES_SECONDS) or not every
         seconds = app.extensions["portal.settings"].access_token_seconds
         counts = cleanup.delete_expired(seconds, _keeping(holder, show), everything)
+        _judge_due(_keeping(holder, lambda kind, judged: None))
         if everything:
             with app.app_context():
                 rotation.sweep(app.extensions["portal.settings"])
@@ -89,6 +91,20 @@ def once(app: Flask, every: int = 0, show: Show = lambda kind, gone: None) -> di
         return {**counts, "logouts_sent": sent}
     finally:
         Lease.release(LEASE, holder, done)
+
+
+def _judge_due(go_on: cleanup.GoOn) -> None:
+    """Judge the health of the applications for which the time has come."""
+    done = 0
+    while due := Application.due_for_a_look(cleanup.CHUNK):
+        began = time.monotonic()
+        Application.judge(due)
+        done += len(due)
+        if not go_on("judged", done):
+            raise cleanup.Interrupted
+        if len(due) < cleanup.CHUNK:
+            return
+        time.sleep(max(cleanup.PAUSE_SECONDS, time.monotonic() - began))
 
 
 def _keeping(holder: str, show: Show) -> cleanup.GoOn:

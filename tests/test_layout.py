@@ -25,6 +25,7 @@ LAYERS = (
         "backup",
         "cleanup",
         "rotation",
+        "attention",
         "copying",
         "health",
         "diagnosis",

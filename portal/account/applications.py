@@ -8,8 +8,9 @@ from portal.account import blueprint
 from portal.htmx import render
 from portal.models import Application, Offer, Refusal
 from portal.oauth import mismatch, redirect_uris
+from portal.oauth.checkup import check, check_rows
 from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH
-from portal.rotation import ends_of, verdict
+from portal.rotation import verdict
 from portal.security import sign_in_required
 
 
@@ -18,11 +19,11 @@ from portal.security import sign_in_required
 def list_own_applications() -> Response:
     """The applications that the person owns, by name."""
     rows = list(current_user.applications.order_by(Application.name_key, Application.id))
+    check_rows(rows)
     return render(
         "account/applications.html",
         applications=rows,
         notices=_notices(rows),
-        ends=ends_of([row.id for row in rows]),
         offers=Offer.open_count(current_user.id),
     )
 
@@ -38,6 +39,7 @@ def show_own_application(client_id: str) -> Response:
         application=application,
         secrets=[(it, verdict(it, live)) for it in live],
         connected=application.people_connected(),
+        checkup=check(application),
         refusals=Refusal.of(application.id),
         reasons=REASONS,
         notices=_notices([application]),

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 from peewee import SQL, Case, Select, Value, fn
 from werkzeug.datastructures import MultiDict
 
-from portal.admin.attention import note_attention
+from portal.attention import Branch, is_broken, needs_attention
 from portal.clock import now
 from portal.database import database
-from portal.models import Application, ApplicationSecret, Refusal, User
+from portal.models import Application, User
 from portal.models.application import FILTERS
 from portal.models.compiled import Compiled, slot
 from portal.models.search import (
@@ -23,8 +23,7 @@ from portal.models.search import (
     is_one_of,
     is_short,
 )
-from portal.rotation import needed_but_ending
-from portal.text import DAY
+from portal.oauth.checkup import check_rows
 
 ADDRESS = "/admin/applications"
 PAGE_SIZE = 25
@@ -38,6 +37,7 @@ LARGEST_ID = 2**63 - 1
 CHIPS = {
     "": "All",
     "attention": "Needs attention",
+    "broken": "Broken",
     "trusted": "Trusted",
     "public": "Public",
     "never": "Never used",
@@ -51,15 +51,19 @@ SHOWN = (
     Application.name,
     Application.name_key,
     Application.grants,
+    Application.redirect_uris,
     Application.confidential,
+    Application.concerns,
     Application.trusted,
     Application.disabled_at,
+    Application.created_at,
     Application.last_used_at,
     User.username,
     User.name,
     User.disabled_at,
 )
-Filters = dict[str, tuple[Any, ...]]
+#: By chip, conditions of which each finds some of its applications.
+Filters = dict[str, tuple[Branch, ...]]
 
 SORTS = ("name", "-name", "last_used", "-last_used")
 
@@ -102,11 +106,11 @@ class Listing:
 
     def context(self) -> dict[str, Any]:
         """What the templates of the list need."""
-        filters = _filters(now() - DAY)
+        filters = _filters(now())
         which, counts = self._narrowed(filters) if self._found else (filters, None)
         counts = counts or capped_counts(filters)
         page = self._page(which[self.chip], counts[self.chip])
-        note_attention(page.rows)
+        check_rows(page.rows)
         return {
             "query": self.query,
             "hint": self._hint(),
@@ -130,14 +134,21 @@ class Listing:
         """
         found = self._found
         assert found
-        which: Filters = {key: (found.among, *rule) for key, rule in filters.items()}
-        since, plus = now() - DAY, "+" if found.more else ""
-        tally = _TALLY.run(ids=as_parameter(found.ids), since=since).fetchone()
+        which: Filters = {
+            key: tuple((found.among, *branch) for branch in branches)
+            for key, branches in filters.items()
+        }
+        moment, plus = now(), "+" if found.more else ""
+        tally = _TALLY.run(ids=as_parameter(found.ids), now=moment).fetchone()
         counts = {key: f"{count}{plus}" for key, count in zip(CHIPS, tally, strict=True)}
         if not found.more:
             return which, counts
-        totals = zip(CHIPS, _TOTALS.run(since=since).fetchone(), strict=True)
-        few = {key: (*filters[key], found.matches) for key, total in totals if total <= FEW}
+        totals = zip(CHIPS, _TOTALS.run(now=moment).fetchone(), strict=True)
+        few: Filters = {
+            key: tuple((*branch, found.matches) for branch in filters[key])
+            for key, total in totals
+            if total <= FEW
+        }
         return {**which, **few}, {**counts, **capped_counts(few)}
 
     def _hint(self) -> str | None:
@@ -153,7 +164,7 @@ class Listing:
             )
         return None
 
-    def _page(self, which: tuple[Any, ...], total: str) -> Page:
+    def _page(self, which: tuple[Branch, ...], total: str) -> Page:
         rows, more = self._rows(which)
         if not rows and self.cursor:
             self.cursor, self.backwards = None, False
@@ -176,26 +187,32 @@ class Listing:
             previous_url=self._url(**before) if has_previous else None,
         )
 
-    def _rows(self, which: tuple[Any, ...]) -> tuple[list[Application], bool]:
+    def _rows(self, which: tuple[Branch, ...]) -> tuple[list[Application], bool]:
         """The rows of this page in their order, and whether more lie beyond."""
         descending = self.sort.startswith("-") != self.backwards
         key = self._key
+        order = (key.desc(), Application.id.desc()) if descending else (key, Application.id)
+        shown = _any_of(which, lambda branch: self._ids(branch, descending, order))
+        rows = list(
+            Application.select(*SHOWN).join(User).where(Application.id.in_(shown)).order_by(*order)
+        )
+        rows = rows[: PAGE_SIZE + 1]  # of a union each part may have brought so many
+        page = rows[:PAGE_SIZE]
+        return (page[::-1] if self.backwards else page), len(rows) > PAGE_SIZE
+
+    def _ids(self, branch: Branch, descending: bool, order: tuple[Any, ...]) -> Select:
+        """The first ids that meet these conditions, read from an index in their order."""
+        key = self._key
         # Only the ids take part in the sorting; rows that are not shown are not read.
         query = Application.select(Application.id)
-        query = query.where(*which) if which else query
+        query = query.where(*branch) if branch else query
         if self.cursor:
             value, row_id = self.cursor
             if descending:
                 query = query.where(key <= value, (key < value) | (Application.id < row_id))
             else:
                 query = query.where(key >= value, (key > value) | (Application.id > row_id))
-        order = (key.desc(), Application.id.desc()) if descending else (key, Application.id)
-        shown = query.order_by(*order).limit(PAGE_SIZE + 1)
-        rows = list(
-            Application.select(*SHOWN).join(User).where(Application.id.in_(shown)).order_by(*order)
-        )
-        page = rows[:PAGE_SIZE]
-        return (page[::-1] if self.backwards else page), len(rows) > PAGE_SIZE
+        return query.order_by(*order).limit(PAGE_SIZE + 1)
 
     @property
     def _by_name(self) -> bool:
@@ -226,8 +243,24 @@ class Listing:
         return self._url(sort=second if self.sort == first else first), order
 
 
-def capped_counts(which: Mapping[str, Sequence[Any]]) -> dict[str, str]:
-    """How many applications meet each list of conditions, in one statement; at most "1000+"."""
+def _any_of(branches: Sequence[Branch], ids: Callable[[Branch], Select]) -> Any:
+    """The ids that any of these finds; each stops where it has enough, so that all of it is
+    cheap."""
+    first: Any
+    first, *others = (
+        # On its own each may have an order and a limit, which a part of a union may not.
+        Select((ids(branch).alias("part"),), (SQL("part.id"),))
+        if len(branches) > 1
+        else ids(branch)
+        for branch in branches
+    )
+    for other in others:
+        first = first | other
+    return first
+
+
+def capped_counts(which: Mapping[str, Sequence[Branch]]) -> dict[str, str]:
+    """How many applications each chip has, in one statement; at most "1000+"."""
     if not which:
         return {}
     counts = _counts(which.values(), MOST_COUNTED).bind(database.obj)
@@ -238,42 +271,42 @@ def capped_counts(which: Mapping[str, Sequence[Any]]) -> dict[str, str]:
     }
 
 
-def _counts(which: Iterable[Sequence[Any]], most: int) -> Select:
-    """How many applications meet each list of conditions; counting stops beyond `most`."""
+def _counts(which: Iterable[Sequence[Branch]], most: int) -> Select:
+    """How many applications each chip has; counting stops beyond `most`."""
+
+    def some(branch: Branch) -> Select:
+        ids = Application.select(Application.id).limit(most + 1)
+        return ids.where(*branch) if branch else ids
+
     columns = []
-    for conditions in which:
-        some = Application.select(Application.id).limit(most + 1)
-        some = some.where(*conditions) if conditions else some
-        columns.append(Select((some.alias("some"),), (fn.COUNT(SQL("*")),)))
+    for branches in which:
+        found = _any_of(branches, some)
+        columns.append(Select((found.alias("some"),), (fn.COUNT(SQL("*")),)))
     return Select((), columns)
 
 
 def _tally(ids: Value, filters: Filters) -> Select:
     """How many of these applications pass each filter, in one pass over them."""
     columns = []
-    for rule in filters.values():
-        passed = Case(None, [(condition, SQL("1")) for condition in rule], SQL("0"))
-        columns.append(fn.COALESCE(fn.SUM(passed if rule else SQL("1")), SQL("0")))
+    for branches in filters.values():
+        passed = [(condition, SQL("1")) for branch in branches for condition in branch]
+        count = Case(None, passed, SQL("0")) if passed else SQL("1")
+        columns.append(fn.COALESCE(fn.SUM(count), SQL("0")))
     return Application.select(*columns).where(is_one_of(Application.id, ids))
 
 
-def _filters(since: int | Value) -> Filters:
-    """The condition behind each chip; none for all."""
-    refused = Refusal.select(Refusal.application_id).where(Refusal.last_at > since)
-    ending = ApplicationSecret.select(ApplicationSecret.application)
-    ending = ending.where(*needed_but_ending(since + DAY))
+def _filters(moment: int | Value) -> Filters:
+    """What each chip finds: everything, one condition, or the union of two."""
+    single: Filters = {key: ((rule,),) for key, rule in FILTERS.items()}
+    both = {"attention": needs_attention(moment), "broken": is_broken(moment)}
     gone = User.select(User.id).where(User.disabled_at.is_null(False))
-    rules = {
-        "attention": Application.id.in_(refused | ending),
-        "orphaned": Application.owner.in_(gone),
-        **FILTERS,
-    }
-    return {key: (rules[key],) if key else () for key in CHIPS}
+    rules = {"": ((),), "orphaned": ((Application.owner.in_(gone),),), **single, **both}
+    return {key: rules[key] for key in CHIPS}
 
 
 # Building these takes longer than running them.
-_TALLY = Compiled(lambda: _tally(slot("ids"), _filters(slot("since"))))
-_TOTALS = Compiled(lambda: _counts(_filters(slot("since")).values(), FEW).bind(database.obj))
+_TALLY = Compiled(lambda: _tally(slot("ids"), _filters(slot("now"))))
+_TOTALS = Compiled(lambda: _counts(_filters(slot("now")).values(), FEW).bind(database.obj))
 
 
 def _read_cursor(text: str, by_name: bool) -> tuple[str | int, int] | None:

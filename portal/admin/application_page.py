@@ -25,6 +25,7 @@ from portal.models.audit_search import AuditSearch
 from portal.models.refusal import DETAIL_LENGTH, NOBODY
 from portal.models.scope import PERSONAL
 from portal.oauth import application_rules, mismatch, redirect_uris
+from portal.oauth.checkup import check
 from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH
 
 SHOWN_SECRETS = 10
@@ -52,8 +53,10 @@ def page_context(application: Application) -> dict[str, Any]:
         "connect": _connect(application),
         "unheard": LogoutDelivery.failing(application.id),
         "history": told(AuditSearch(applications=[application.id]).latest(SHOWN_EVENTS)),
-        "warnings": application_rules.warnings(application.__data__),
         "orphan": _orphan(application),
+        "checkup": check(application),
+        # Of PKCE the check-up speaks.
+        "warnings": application_rules.warnings({**application.__data__, "require_pkce": True}),
     }
 
 

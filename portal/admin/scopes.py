@@ -77,7 +77,7 @@ def list_scopes() -> Response:
     return render(
         "admin/scopes/index.html",
         scopes=catalogue,
-        used=capped_counts({scope.name: [_may_ask_for(scope)] for scope in catalogue}),
+        used=capped_counts({scope.name: [(_may_ask_for(scope),)] for scope in catalogue}),
         address=_address,
     )
 
@@ -177,7 +177,7 @@ def _form_page(form: FlaskForm, scope: Scope | None = None, status: int = 200) -
 
 
 def _delete_page(scope: Scope, form: DeleteForm, status: int = 200) -> Response:
-    count = capped_counts({scope.name: [_may_ask_for(scope)]})[scope.name]
+    count = capped_counts({scope.name: [(_may_ask_for(scope),)]})[scope.name]
     return render(
         "admin/scopes/delete.html",
         status=status,

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from portal import audit
+from portal.attention import needs_attention
 from portal.cli.application_file import export, import_file
 from portal.cli.application_settings import (
     as_dict,
@@ -27,9 +28,12 @@ from portal.cli.command import (
 from portal.cli.secrets import add_secret, retire_secret, secrets
 from portal.cli.secrets import as_dict as secret_as_dict
 from portal.cli.users import person_named
+from portal.clock import now
 from portal.database import transaction
 from portal.models import Application, ApplicationSecret, User
 from portal.models.application import TooManySecrets
+from portal.oauth.checkup import RED
+from portal.oauth.checkup import check as check_up
 from portal.text import ago, date
 
 DAY = 24 * 60 * 60
@@ -58,9 +62,13 @@ def create(name: str, owner: str, as_json: bool, **given: Any) -> None:
 
 
 @command("list", application)
-def list_applications(as_json: bool) -> None:
+@click.option("--attention", is_flag=True, help="Only those that need attention or are broken.")
+def list_applications(attention: bool, as_json: bool) -> None:
     """Every application, by name."""
     query = Application.select(Application, User).join(User)
+    if attention:
+        (lasting,), (lately,) = needs_attention(now())
+        query = query.where(lasting | lately)
     rows = query.order_by(Application.name_key, Application.id).iterator()
     if as_json:
         print_json_rows(as_dict(row) for row in rows)
@@ -92,6 +100,29 @@ def show(client_id: str, as_json: bool) -> None:
     else:
         live = [(f"secret {s.prefix}…", _secret_state(s)) for s in row.live_secrets]
         print_facts(row.name, [*_facts(row), *live])
+
+
+@command("health", application)
+@click.argument("client_id", metavar="ID")
+@click.pass_context
+def health(context: click.Context, client_id: str, as_json: bool) -> None:
+    """What is wrong with an application, and what to do first.
+
+    Exit code 1 when it is broken.
+    """
+    row = find(client_id)
+    checkup = check_up(row)
+    if as_json:
+        print_json({"client_id": row.client_id, "health": checkup.colour, "checks": [
+            {"check": it.check, "health": it.colour, "text": it.text, "advice": it.advice}
+            for it in checkup.findings
+        ]})  # fmt: skip
+    else:
+        click.echo(f"{row.name}: {checkup.words.lower()}")
+        for it in checkup.findings:
+            click.echo(f"{it.colour:<6} {it.text}{': ' if it.advice else ''}{it.advice}")
+    if checkup.colour == RED:
+        context.exit(1)
 
 
 @command("update", application)

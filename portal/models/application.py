@@ -1,6 +1,6 @@
 """Applications (OAuth clients) and their secrets."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from peewee import (
@@ -14,7 +14,8 @@ from peewee import (
 
 from portal.clock import now
 from portal.credentials import hash_secret, make_client_id, make_client_secret
-from portal.database import transaction
+from portal.database import on_sqlite, transaction
+from portal.models import concern
 from portal.models.authorization_code import AuthorizationCode
 from portal.models.base import EpochField, IdField, Record, WordsField
 from portal.models.consent import Consent
@@ -86,6 +87,9 @@ class Application(Record):
     updated_at = EpochField(default=now)
     #: 0 for never, so that an index puts these first.
     last_used_at = EpochField(default=0)
+    #: Bits of portal/models/concern.py.
+    concerns = IntegerField(default=0)
+    look_again_at = EpochField(default=0, index=True)
 
     class Meta:
         # The list is read page by page in one of these orders.
@@ -111,8 +115,10 @@ class Application(Record):
                 grants=[grant for grant in GRANTS if grant in set(grants)],
                 **settings,
             )
-            secret = application.add_secret() if application.confidential else None
-        return application, secret
+            if not application.confidential:
+                application.concerns = cls.judge([application.id])[application.id]
+                return application, None
+            return application, application.add_secret()
 
     @classmethod
     def with_client_id(cls, client_id: str) -> Self | None:
@@ -145,6 +151,7 @@ class Application(Record):
         Application.update(
             **settings, version=Application.version + 1, updated_at=self.updated_at
         ).where(Application.id == self.id).execute()
+        self.concerns = Application.judge([self.id]).get(self.id, 0)
 
     def claim(self, seen: str | None) -> bool:
         """Whether the page that was sent showed it as it is; one of many such pages claims it.
@@ -276,6 +283,59 @@ class Application(Record):
         # The pattern finds longer names, too, and other cases.
         return (row for row in like if name in row.scopes)
 
+    # Health
+
+    @classmethod
+    def judge(cls, ids: Sequence[int]) -> dict[int, int]:
+        """Set the `concerns` of these applications as they are now, and return them by id.
+
+        At most some hundred ids.
+        """
+        judged = {}
+        with transaction():
+            mine = cls.select().where(cls.id.in_(list(ids))).order_by(cls.id)
+            # Locked, so that what is read afterwards is no older than what others wrote.
+            rows = list(mine if on_sqlite() else mine.for_update())
+            owners = {row.__data__["owner"] for row in rows}
+            off = User.select(User.id).where(User.id.in_(owners), User.disabled_at.is_null(False))
+            disabled = {owner.id for owner in off}
+            secrets: dict[int, list[ApplicationSecret]] = {row.id: [] for row in rows}
+            for secret in ApplicationSecret.select().where(
+                ApplicationSecret.application.in_(list(secrets)),
+                ApplicationSecret.retired_at.is_null(),
+            ):
+                if secret.is_live:
+                    secrets[secret.__data__["application"]].append(secret)
+            for row in rows:
+                off_duty = row.__data__["owner"] in disabled
+                bits, again = concern.judge(row, off_duty, secrets[row.id], now())
+                cls.update(concerns=bits, look_again_at=again).where(cls.id == row.id).execute()
+                judged[row.id] = bits
+        return judged
+
+    @classmethod
+    def due_for_a_look(cls, limit: int) -> list[int]:
+        """Applications that time alone may have changed, the longest due first."""
+        due = cls.select(cls.id).where(cls.look_again_at <= now())
+        return [row.id for row in due.order_by(cls.look_again_at).limit(limit)]
+
+    @property
+    def lacks_pkce(self) -> bool:
+        """Whether somebody with a stolen code could use it (RFC 9700 §2.1.1)."""
+        codes = AUTHORIZATION_CODE in self.grants and bool(self.redirect_uris)
+        return codes and self.confidential and not self.require_pkce
+
+    @property
+    def loopback_left(self) -> str | None:
+        """An http address beside public ones: left from development, and not the app's own.
+
+        Apps on people's devices, which are public, need theirs (RFC 8252 §7.3).
+        """
+        uris = self.redirect_uris if AUTHORIZATION_CODE in self.grants else []
+        if not self.confidential or not any(uri.lower().startswith("https:") for uri in uris):
+            return None
+        return next((uri for uri in uris if uri.lower().startswith("http:")), None)
+
     # Questions
 
     @property
@@ -310,6 +370,8 @@ FILTERS = {
     "public": ~Application.confidential,
     "disabled": Application.disabled_at.is_null(False),
     "never": Application.last_used_at < SQL("1"),
+    "attention": Application.concerns > SQL("0"),
+    "broken": Application.concerns > SQL("63"),
 }
 for _name, _rule in FILTERS.items():
     Application.add_index(

@@ -17,6 +17,7 @@ from portal.clock import now
 from portal.database import database, on_sqlite
 from portal.models.application import Application, ApplicationSecret
 from portal.models.compiled import Compiled, slot
+from portal.models.concern import UNUSED
 
 if TYPE_CHECKING:
     from portal.models.client import Client, Secret
@@ -31,9 +32,12 @@ MOST = 100
 _SLOTS = ("id", "now", "network")
 # Another process may have seen a later use.
 _TOUCH = Compiled(
-    lambda: Application.update({Application.last_used_at: slot("now")}).where(
-        Application.id == slot("id"), Application.last_used_at < slot("now")
-    )
+    lambda: Application.update(
+        {
+            Application.last_used_at: slot("now"),
+            Application.concerns: Application.concerns.bin_and(~UNUSED),
+        }
+    ).where(Application.id == slot("id"), Application.last_used_at < slot("now"))
 )
 _TOUCH_SECRET = Compiled(
     lambda: ApplicationSecret.update(

@@ -289,6 +289,7 @@ class User(Record, UserMixin):
         with transaction():
             User.update(disabled_at=now()).where(User.id == self.id).execute()
             self._end_everything()
+            self._judge_applications()
 
     def enable(self) -> None:
         """Let this person sign in again; what was ended stays ended.
@@ -299,6 +300,14 @@ class User(Record, UserMixin):
             away = (User.id == self.id) & User.disabled_at.is_null(False)
             if User.update(disabled_at=None).where(away).execute():
                 Offer.give_back(self.id)
+            self._judge_applications()
+
+    def _judge_applications(self) -> None:
+        """An owner who is disabled speaks against their applications."""
+        table = self.applications.model  # which imports this module
+        ids = [row.id for row in self.applications.select(table.id)]
+        for start in range(0, len(ids), 500):
+            table.judge(ids[start : start + 500])
 
     def remove(self, heir: "User | None" = None) -> None:
         """Delete this person; `heir` becomes the owner of their applications.

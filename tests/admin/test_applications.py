@@ -205,7 +205,11 @@ def test_chips_filter_and_count(browser, alice):
     make_application(alice, name="Idle")
     off, _ = make_application(alice, name="Off", last_used_at=now())
     off.disable()
-    Refusal.note(off.id, "secret_wrong")
+    Refusal.note(off.id, "secret_wrong")  # which is no news of a disabled one
+    sick, _ = make_application(alice, name="Sick", last_used_at=now())
+    Refusal.note(sick.id, "secret_wrong")
+    broken, _ = make_application(alice, name="Broken", last_used_at=now() - DAY)
+    Refusal.note(broken.id, "secret_wrong")
     old, _ = make_application(alice, name="Old", last_used_at=now())
     Refusal.note(old.id, "secret_wrong")
     Refusal.update(last_at=now() - DAY - 5).where(Refusal.application_id == old.id).execute()
@@ -213,18 +217,20 @@ def test_chips_filter_and_count(browser, alice):
     def shown(chip):
         return names(browser.get(LIST, query_string={"chip": chip}))
 
-    assert len(shown("")) == 6
-    assert shown("attention") == ["Off"]
+    assert len(shown("")) == 8
+    assert shown("attention") == ["Broken", "Sick"]
+    assert shown("broken") == ["Broken"]
     assert shown("trusted") == ["Sure"]
     assert shown("public") == ["Phone"]
     assert shown("never") == ["Idle"]
     assert shown("disabled") == ["Off"]
-    assert len(shown("nonsense")) == 6
+    assert len(shown("nonsense")) == 8
     text = browser.get(LIST).text
     counts = dict(re.findall(r'id="chip-(\w+)".*?<span>([^<]+)</span>', text))
     assert counts == {
-        "all": "6",
-        "attention": "1",
+        "all": "8",
+        "attention": "2",
+        "broken": "1",
         "trusted": "1",
         "public": "1",
         "never": "1",

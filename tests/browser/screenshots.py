@@ -55,6 +55,9 @@ def _take_all(portal: PortalServer, tabs: Tabs) -> None:
     administrator.emulate_media(color_scheme="dark")
     _take(administrator, "applications-dark")
     administrator.emulate_media(color_scheme="light")
+    administrator.goto(f"{portal.address}/admin/applications/{samples.SURVEY}")
+    administrator.get_by_role("heading", name="Health").wait_for()
+    administrator.screenshot(path=FOLDER / "health.png")
     with portal.models():
         samples.note_wrong_callback()
     _fill_in_the_form(administrator, portal)

@@ -1,0 +1,338 @@
+"""An application's check-up: green, amber, red or grey, why, and the one next thing to do.
+
+The conditions are those of portal/attention.py and the bits of portal/models/concern.py, so that
+the list, the pages and the command line never say different things.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from peewee import Case, Value, fn
+
+from portal.attention import nothing_worked_since, refusals_that_count, secrets_that_end
+from portal.clock import now
+from portal.models import Application, ApplicationSecret, Refusal
+from portal.models.application import AUTHORIZATION_CODE
+from portal.models.concern import (
+    LOOPBACK_LEFT,
+    NEVER_USED_SECONDS,
+    OWNER_DISABLED,
+    PKCE_NOT_REQUIRED,
+    SECRET_MISSING,
+    SECRET_OLD,
+    UNUSED,
+)
+from portal.oauth import mismatch, redirect_uris
+from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH
+from portal.text import DAY, ago, date, plural, until
+
+GREEN, AMBER, RED, GREY = "green", "amber", "red", "grey"
+WORDS = {GREEN: "Healthy", AMBER: "Needs attention", RED: "Broken", GREY: "Disabled"}
+
+#: No reason of a refusal: a secret ends soon.
+ENDING = "ending"
+#: What a reason is called in few words, by how its code starts.
+KINDS = {
+    "redirect_uri": "redirect error",
+    "secret": "client secret error",
+    "authentication": "client secret error",
+    "pkce": "PKCE error",
+    "verifier": "PKCE error",
+    "code": "code error",
+    "refresh": "refresh token error",
+    "device": "device code error",
+    "scope": "scope error",
+    "grant": "grant flow error",
+}
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at."""
+
+    #: What was looked at: `requests`, `secret`, `owner`, …
+    check: str
+    colour: str
+    #: In few words: `12 redirect errors today`.
+    text: str
+    #: What it means and what to do; empty when all is well.
+    advice: str = ""
+    #: Where that is done: a page of the administrators, and what the link to it says.
+    url: str = ""
+    action: str = ""
+    #: Of a refusal, its reference: owners read it on a page of their own.
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """All findings about one application, the weightiest first."""
+
+    findings: list[Finding]
+    is_enabled: bool = True
+
+    @property
+    def colour(self) -> str:
+        if not self.is_enabled:
+            return GREY
+        return self.findings[0].colour if self.findings else GREEN
+
+    @property
+    def words(self) -> str:
+        return WORDS[self.colour]
+
+    @property
+    def next(self) -> Finding | None:
+        """What to do first; None when there is nothing to do."""
+        return self.findings[0] if self.colour in (RED, AMBER) else None
+
+    @property
+    def others(self) -> int:
+        """How many more want something to be done."""
+        return max(0, sum(it.colour != GREEN for it in self.findings) - 1)
+
+
+class Refused(NamedTuple):
+    """What was refused to one application for one reason, as far as it is not over."""
+
+    reason: str
+    times: int
+    first_at: int
+    last_at: int
+    #: Whether it was refused since the application last got a token.
+    is_stuck: bool
+
+
+class Facts(NamedTuple):
+    """What the row itself does not say."""
+
+    refused: list[Refused]
+    secret_ends: int | None
+
+
+def check_rows(rows: Sequence[Application]) -> None:
+    """Put a check-up of what is wrong on each row of a list, as `row.checkup`: one statement."""
+    for row, facts in zip(rows, _facts(rows), strict=True):
+        findings = _ordered(it for it in _look(row, facts) if it.colour != GREEN)
+        row.checkup = Checkup(findings, row.is_enabled)  # type: ignore[attr-defined]
+
+
+def check(application: Application) -> Checkup:
+    """Everything that was looked at, also what is well; with advice about a redirect URI."""
+    if not application.is_enabled:
+        return Checkup([], is_enabled=False)
+    facts = _facts([application])[0]
+    found = [_with_doctor(application, it, facts) for it in _look(application, facts)]
+    return Checkup(_ordered(found))
+
+
+def _ordered(findings: Iterator[Finding] | list[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda it: (RED, AMBER, GREEN).index(it.colour))
+
+
+def _facts(rows: Sequence[Application]) -> list[Facts]:
+    ids, moment = [row.id for row in rows], now()
+    stuck = fn.MAX(Case(None, [(nothing_worked_since(), 1)], 0))
+    it = Refusal
+    asked: Any = refusals_that_count(
+        moment,
+        it.application_id,
+        it.reason,
+        fn.SUM(it.count),
+        fn.MIN(it.first_at),
+        fn.MAX(it.last_at),
+        stuck,
+    )
+    asked = asked.where(it.application_id.in_(ids)).group_by(it.application_id, it.reason)
+    secret = ApplicationSecret
+    end = fn.MIN(secret.expires_at)
+    ending: Any = secrets_that_end(
+        moment, secret.application, Value(ENDING), end, end, end, Value(0)
+    )
+    ending = ending.where(secret.application.in_(ids)).group_by(secret.application)
+    refused: dict[int, list[Refused]] = defaultdict(list)
+    ends: dict[int, int] = {}
+    for row_id, reason, count, first_at, last_at, is_stuck in asked.union_all(ending).tuples():
+        if reason == ENDING:
+            ends[row_id] = first_at
+        else:
+            refused[row_id].append(Refused(reason, int(count), first_at, last_at, bool(is_stuck)))
+    return [Facts(refused[row_id], ends.get(row_id)) for row_id in ids]
+
+
+def _look(row: Application, facts: Facts) -> Iterator[Finding]:
+    """Every check that applies to this application, in the order of their weight."""
+    if not row.is_enabled:
+        return
+    yield _requests(row, facts.refused)
+    if row.confidential:
+        yield _secret(row, facts.secret_ends)
+    yield _owner(row)
+    if row.allows_grant(AUTHORIZATION_CODE):
+        yield _pkce(row)
+        if row.confidential:
+            yield _addresses(row)
+    yield _use(row)
+
+
+def _page(row: Application, part: str = "") -> str:
+    return f"/admin/applications/{row.client_id}{part}"
+
+
+def _requests(row: Application, refused: list[Refused]) -> Finding:
+    if not refused:
+        return Finding("requests", GREEN, "Nothing was refused within a day, or it works again")
+    url, action = _page(row, "#errors"), "See the errors"
+    text = _in_few_words(refused)
+    if any(it.is_stuck for it in refused):
+        worked = f"It last worked {_small(ago(row.last_used_at))}" if row.last_used_at else ""
+        told = f"{worked}, and not since." if worked else "It has never worked so far."
+        return Finding("requests", RED, text, told, url, action)
+    told = (
+        "It works for some: it got tokens since. This turns green once somebody has signed in and"
+        " nothing was refused for 15 minutes, or after a day."
+    )
+    return Finding("requests", AMBER, text, told, url, action)
+
+
+def _in_few_words(refused: list[Refused]) -> str:
+    """The kind that happened most. A row counts from its first day on, so an older one counts
+    more than today's and is said without a number."""
+    kinds: dict[str, tuple[int, bool]] = {}
+    for it in refused:
+        times, today = kinds.get(_kind(it.reason), (0, True))
+        kinds[_kind(it.reason)] = times + it.times, today and it.first_at > now() - DAY
+    kind, (times, today) = max(kinds.items(), key=lambda item: item[1][0])
+    if today:
+        return f"{plural(times, kind)} today"
+    return f"{kind[0].upper()}{kind[1:]}s today"
+
+
+def _kind(reason: str) -> str:
+    return next((kind for start, kind in KINDS.items() if reason.startswith(start)), "error")
+
+
+def _secret(row: Application, ends: int | None) -> Finding:
+    url = f"/admin/secrets/{row.client_id}"
+    if row.concerns & SECRET_MISSING:
+        return Finding(
+            "secret",
+            RED,
+            "No secret works",
+            "Every secret was retired or has ended, so each request is refused.",
+            url,
+            "Make a secret",
+        )
+    if ends:
+        return Finding(
+            "secret",
+            AMBER,
+            f"Secret stops {until(ends)}",
+            "It is still needed. Make another one, which works beside it, and give it to the"
+            " application before that day.",
+            url,
+            "Make another secret",
+        )
+    if row.concerns & SECRET_OLD:
+        return Finding(
+            "secret",
+            AMBER,
+            "Secret older than a year",
+            "Many people and machines may have seen it. Change it without downtime: both work until"
+            " the application has the new one.",
+            url,
+            "Make another secret",
+        )
+    return Finding("secret", GREEN, "Its newest secret is less than a year old")
+
+
+def _owner(row: Application) -> Finding:
+    name = row.owner.display_name
+    if row.concerns & OWNER_DISABLED:
+        return Finding(
+            "owner",
+            RED,
+            "Owner is disabled",
+            f"Nobody answers for it: {name} cannot sign in any more. Give it to somebody else, or"
+            " disable it.",
+            _page(row, "/edit"),
+            "Choose another owner",
+        )
+    return Finding("owner", GREEN, f"{name} answers for it")
+
+
+def _pkce(row: Application) -> Finding:
+    if row.concerns & PKCE_NOT_REQUIRED:
+        return Finding(
+            "pkce",
+            AMBER,
+            "PKCE not required",
+            "Without PKCE a stolen code can be used. Switch it on as soon as the application can.",
+            _page(row, "/edit"),
+            "Require PKCE",
+        )
+    return Finding("pkce", GREEN, "PKCE is required")
+
+
+def _addresses(row: Application) -> Finding:
+    if row.concerns & LOOPBACK_LEFT:
+        return Finding(
+            "addresses",
+            AMBER,
+            "Development address left",
+            f"{row.loopback_left} is saved beside its public addresses: a program on a person’s"
+            " computer could get their codes there. Remove it, or give development an application"
+            " of its own.",
+            _page(row, "/edit"),
+            "Remove the address",
+        )
+    return Finding("addresses", GREEN, "No development address beside public ones")
+
+
+def _use(row: Application) -> Finding:
+    if not row.concerns & UNUSED:
+        if row.last_used_at:
+            return Finding("use", GREEN, f"Last used {_small(ago(row.last_used_at))}")
+        return Finding("use", GREEN, f"Not used yet, added {_small(ago(row.created_at))}")
+    url, action = _page(row, "#stop"), "Disable or delete it"
+    if row.last_used_at:
+        told = "Ask its owner whether it is still needed. Disabled, it can be brought back."
+        return Finding("use", AMBER, f"Unused since {date(row.last_used_at)}", told, url, action)
+    days = NEVER_USED_SECONDS // DAY
+    told = (
+        f"Nobody has used it, though it was added more than {days} days ago. Check its set-up with"
+        " Try it below, or delete it."
+    )
+    return Finding("use", AMBER, "Never used", told, url, action)
+
+
+def _small(words: str) -> str:
+    return words[0].lower() + words[1:]
+
+
+def _with_doctor(application: Application, found: Finding, facts: Facts) -> Finding:
+    """The same finding with the latest refusal's own advice, and a link to it at the doctor."""
+    if found.check != "requests" or found.colour == GREEN:
+        return found
+    # The kind that the words name; refusals that are over are not among these.
+    most = max(facts.refused, key=lambda it: it.times).reason
+    last = next((it for it in Refusal.of(application.id, 50) if it.reason == most), None)
+    if last is None:
+        return found
+    return found._replace(
+        advice=f"{_advice(application, last)} {found.advice}".strip(),
+        url=f"/admin/doctor/{last.reference}",
+        action="Open the doctor",
+        reference=last.reference,
+    )
+
+
+def _advice(application: Application, refusal: Refusal) -> str:
+    reason, sent, saved = REASONS.get(refusal.reason), refusal.detail, application.redirect_uris
+    if reason is not REDIRECT_URI_MISMATCH:
+        return reason.hint if reason else ""
+    if redirect_uris.matches(sent, saved):
+        return "The address has been saved since: sign in once to see it work."
+    nearest = redirect_uris.nearest(sent, saved)
+    return mismatch.told(sent, nearest) if nearest else reason.hint
