@@ -29,7 +29,7 @@ LAYERS = (
         "health",
         "diagnosis",
     },
-    {"oauth"},
+    {"oauth", "cards"},
     {"admin", "account", "cli", "serve", "sweep", "worker", "wsgi_bridge"},
     {"create_app"},
 )
