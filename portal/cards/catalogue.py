@@ -39,7 +39,7 @@ class Card:
     #: It needs one of these grant flows.
     grants: tuple[str, ...] = (AUTHORIZATION_CODE,)
     needs_secret: bool = False
-    #: What it can check ID tokens with.
+    #: What it checks ID tokens with as the card sets it up.
     algorithms: tuple[str, ...] = tuple(ALGORITHMS)
     #: It insists on an https issuer, also during development.
     needs_https: bool = False
@@ -120,6 +120,7 @@ CARDS = (
         "pip install mozilla-django-oidc, and set CLIENT_SECRET in the environment.",
         callback="/oidc/callback/",
         needs_secret=True,
+        algorithms=("RS256", "ES256"),
         hints=("Link to {% url 'oidc_authentication_init' %} to sign people in.",),
     ),
     Card(

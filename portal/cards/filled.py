@@ -200,8 +200,8 @@ def _problems(
         allowed = " or ".join(card.algorithms)
         found.append(
             Problem(
-                f"{card.title} checks ID tokens with {allowed} unless it is told otherwise, but"
-                f" they are signed with {application.id_token_alg}."
+                f"{card.title} expects ID tokens signed with {allowed}, but they are signed with"
+                f" {application.id_token_alg}."
             )
         )
     if card.needs_https and not issuer.startswith("https:"):

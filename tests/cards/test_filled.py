@@ -89,7 +89,7 @@ def test_a_registration_that_does_not_fit_is_told_why():
     assert scope == "Grafana asks for the scope openid, which is not ticked."
     spring = {"redirect_uris": ["https://x.org/login/oauth2/code/portal"]}
     (algorithm,) = problems("spring", id_token_alg="ES256", **spring)
-    assert "checks ID tokens with RS256" in algorithm
+    assert "expects ID tokens signed with RS256, but" in algorithm
     gitlab = {"redirect_uris": ["https://x.org/users/auth/openid_connect/callback"]}
     (https,) = problems("gitlab", "http://localhost:8000", **gitlab)
     assert "only talks to a portal on https" in https
