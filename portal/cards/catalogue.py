@@ -53,7 +53,7 @@ class Card:
 
 
 #: What a card calls this portal where it may choose the name.
-ID = "portal"
+ID = "sso"
 
 CARDS = (
     Card(

@@ -10,6 +10,8 @@ PAGES = (
     "/account/verify-email/x",
     "/account/applications",
     "/account/applications/c_x",
+    "/account/applications/c_x/setup",
+    "/account/applications/c_x/setup/grafana",
     "/account/applications/c_x/refusals/BCDFGHJK",
 )
 ACTIONS = (

@@ -5,6 +5,7 @@ import html
 import pytest
 
 from portal.models import Application
+from tests.engines import on_both_engines
 from tests.factories import csrf_token, make_application, post, sign_in
 
 NEW = "/admin/applications/new"
@@ -45,6 +46,7 @@ def test_a_link_cannot_have_another_host_offered(browser_of, alice):
     assert "evil.example" not in page
 
 
+@on_both_engines
 @pytest.mark.parametrize(
     "path", ["/admin/setup/nobody", "/admin/setup/nobody/grafana", "/admin/setup/a%00b"]
 )

@@ -26,8 +26,8 @@ def problems(name: str, issuer: str = ISSUER, **fields) -> list[str]:
             "https://x.org/index.php/apps/user_oidc/code",
         ),
         ("django", "https://x.org", "https://x.org/oidc/callback/"),
-        ("allauth", "https://x.org", "https://x.org/accounts/oidc/portal/login/callback/"),
-        ("spring", "http://localhost:8080", "http://localhost:8080/login/oauth2/code/portal"),
+        ("allauth", "https://x.org", "https://x.org/accounts/oidc/sso/login/callback/"),
+        ("spring", "http://localhost:8080", "http://localhost:8080/login/oauth2/code/sso"),
         ("aspnet", "https://x.org", "https://x.org/signin-oidc"),
         ("oauth2-proxy", "https://x.org", "https://x.org/oauth2/callback"),
         ("apache", "https://x.org", "https://x.org/protected/redirect_uri"),
@@ -87,7 +87,7 @@ def test_a_registration_that_does_not_fit_is_told_why():
     assert secret.endswith("needs a secret, but the application is public: tick Confidential.")
     (scope,) = problems("grafana", scopes=["email"], **fits)
     assert scope == "Grafana asks for the scope openid, which is not ticked."
-    spring = {"redirect_uris": ["https://x.org/login/oauth2/code/portal"]}
+    spring = {"redirect_uris": ["https://x.org/login/oauth2/code/sso"]}
     (algorithm,) = problems("spring", id_token_alg="ES256", **spring)
     assert "expects ID tokens signed with RS256, but" in algorithm
     gitlab = {"redirect_uris": ["https://x.org/users/auth/openid_connect/callback"]}

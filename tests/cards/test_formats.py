@@ -77,7 +77,7 @@ def client_id_in(name: str, found: list[str]) -> str:
         return values.get("client_id") or values["OIDC_RP_CLIENT_ID"]
     if name == "spring":
         client = yaml.safe_load(found[0])["spring"]["security"]["oauth2"]["client"]
-        return client["registration"]["portal"]["client-id"]
+        return client["registration"]["sso"]["client-id"]
     if name == "aspnet":
         return json.loads(found[0])["Portal"]["ClientId"]
     if name == "oauth2-proxy":
