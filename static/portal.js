@@ -24,14 +24,15 @@ document.addEventListener("click", async (event) => {
   if (copy) {
     const box = document.getElementById(copy.dataset.copy);
     try {
-      await navigator.clipboard.writeText(box.value);
+      await navigator.clipboard.writeText(box.value ?? box.textContent);
       const word = copy.querySelector("span");
       word.textContent = "Copied";
       say("Copied");
       setTimeout(() => { word.textContent = "Copy"; }, 2000);
     } catch {
       box.focus();
-      box.select();
+      if (box.select) box.select();
+      else getSelection().selectAllChildren(box);
       show("Selected: press Ctrl+C to copy");
     }
   }

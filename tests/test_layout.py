@@ -31,7 +31,7 @@ LAYERS = (
         "diagnosis",
         "handover",
     },
-    {"oauth"},
+    {"oauth", "cards"},
     {"admin", "account", "cli", "serve", "sweep", "worker", "wsgi_bridge"},
     {"create_app"},
 )

@@ -1,9 +1,10 @@
 """The applications that a person owns, to read. Administrators change them."""
 
-from flask import abort
+from flask import abort, current_app
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
+from portal import cards
 from portal.account import blueprint
 from portal.htmx import render
 from portal.models import Application, Offer, Refusal
@@ -66,6 +67,24 @@ def show_own_refusal(client_id: str, reference: str) -> Response:
         diff=redirect_uris.explain(sent, saved) if saved else [],
         advice=mismatch.told(sent, saved) if saved else "",
         is_settled=_is_settled(refusal, application),
+    )
+
+
+@blueprint.get("/account/applications/<client_id>/setup")
+@blueprint.get("/account/applications/<client_id>/setup/<name>")
+@sign_in_required
+def show_own_setup(client_id: str, name: str = cards.CARDS[0].name) -> Response:
+    """Its settings in the words of the software that it is; 404 when there is no such card."""
+    application = _own(client_id)
+    card = cards.card_named(name) or abort(404)
+    issuer = current_app.extensions["portal.settings"].issuer
+    return render(
+        "account/application_setup.html",
+        application=application,
+        cards=cards.CARDS,
+        kinds=cards.KINDS,
+        filled=cards.fill(card, application, issuer),
+        url=f"/account/applications/{application.client_id}/setup",
     )
 
 

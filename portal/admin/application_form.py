@@ -17,6 +17,7 @@ from wtforms import (
 from wtforms.fields import SelectChoice, SelectField
 from wtforms.validators import AnyOf
 
+from portal.admin.connect_fields import ConnectFields
 from portal.credentials import make_client_id
 from portal.models import Application, Scope, User
 from portal.models.application import (
@@ -39,7 +40,7 @@ class OnUnlessSaidField(BooleanField):
         self.data = not valuelist or any(value not in self.false_values for value in valuelist)
 
 
-class ApplicationForm(FlaskForm):
+class ApplicationForm(ConnectFields, FlaskForm):
     """Everything that an administrator decides about an application.
 
     Fields that are not listed here cannot be sent (client ID, version, times). What may go

@@ -13,6 +13,7 @@ from flask import current_app
 
 from portal import handover
 from portal.admin.audit import told
+from portal import cards
 from portal.credentials import derive_key
 from portal.models import Application, ApplicationSecret, LogoutDelivery, Refusal
 from portal.models.application import (
@@ -104,7 +105,10 @@ def refusals_of_nobody() -> list[ShownRefusal]:
 
 
 def savable_uri(application: Application, uri: str) -> str | None:
-    """`uri` when a refusal of this application offers to save it: never a link's invention."""
+    """`uri` when a refusal of this application or a card offers to save it: never a link's
+    invention."""
+    if uri in cards.offered_uris(application):
+        return uri
     offered = (it.sent for it in refusals_of(application) if it.can_save)
     return next((sent for sent in offered if sent == uri), None)
 

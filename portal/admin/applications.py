@@ -19,6 +19,7 @@ from portal.admin.application_form import (
 )
 from portal.admin.application_list import ADDRESS, LARGEST_ID, Listing
 from portal.admin.application_page import page_context, refusals_of_nobody, savable_uri
+from portal.cards import Card
 from portal.database import transaction
 from portal.htmx import render, wants_fragment
 from portal.models import Application, ApplicationSecret
@@ -43,8 +44,10 @@ def list_applications() -> Response:
 
 @blueprint.get("/applications/new")
 def new_application() -> Response:
-    """The empty form."""
-    return _form_page(ApplicationForm.to_add(current_user))
+    """The empty form; `?connects=grafana` chooses what is connected."""
+    form = ApplicationForm.to_add(current_user)
+    form.connects.data = request.args.get("connects", "")
+    return _form_page(form)
 
 
 @blueprint.post("/applications/new")
@@ -72,7 +75,7 @@ def add_application() -> Response:
     if secret is None:
         flash(f"{application.name} was added.", "success")
         return see_other(_address(application))
-    return _page(application, secret=secret)
+    return _page(application, secret=secret, card=form.card)
 
 
 def _added_before(form: ApplicationForm, client_id: str | None) -> Response:
@@ -262,8 +265,10 @@ def _address(application: Application) -> str:
     return f"{ADDRESS}/{application.client_id}"
 
 
-def _page(application: Application, status: int = 200, secret: str | None = None) -> Response:
-    context = {**page_context(application), "secret": secret}
+def _page(
+    application: Application, status: int = 200, secret: str | None = None, card: Card | None = None
+) -> Response:
+    context = {**page_context(application), "secret": secret, "card": card}
     return no_store(render("admin/applications/show.html", status=status, **context))
 
 

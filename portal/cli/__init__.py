@@ -2,7 +2,19 @@
 
 from flask import Flask
 
-from portal.cli import audit, backups, data, demo, devices, doctor, keys, scopes, server, users
+from portal.cli import (
+    audit,
+    backups,
+    data,
+    demo,
+    devices,  # noqa: F401 (adds `application device-code`)
+    doctor,
+    keys,
+    scopes,
+    server,
+    setup_cards,
+    users,
+)
 
 COMMANDS = (
     server.serve,
@@ -15,7 +27,7 @@ COMMANDS = (
     backups.restore,
     users.user,
     users.setup_link,
-    devices.application,
+    setup_cards.application,
     scopes.scope,
     keys.keys,
     demo.demo,

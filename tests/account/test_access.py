@@ -11,6 +11,8 @@ PAGES = (
     "/account/applications",
     "/account/applications/c_x",
     "/account/offers",
+    "/account/applications/c_x/setup",
+    "/account/applications/c_x/setup/grafana",
     "/account/applications/c_x/refusals/BCDFGHJK",
 )
 ACTIONS = (

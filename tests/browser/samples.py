@@ -130,6 +130,19 @@ APPLICATIONS = (
 )
 
 
+def add_grafana() -> str:
+    """An application whose set-up card fits; returns its client ID."""
+    application, _ = Application.register(
+        name="Dashboards",
+        owner=User.named("platform"),
+        client_id="c_6Gf9Rna2dLp5Yx7VtC3wq1Zs",
+        grants=SIGN_IN,
+        redirect_uris=["https://grafana.example.org/login/generic_oauth"],
+        scopes=["openid", "profile", "email"],
+    )
+    return application.client_id
+
+
 def add_people_and_applications() -> None:
     """Call it inside `PortalServer.models()`."""
     people = {

@@ -66,6 +66,10 @@ def _take_all(portal: PortalServer, tabs: Tabs) -> None:
         samples.add_second_secret(samples.INVOICES)
     administrator.goto(f"{portal.address}/admin/secrets/{samples.INVOICES}")
     _take(administrator, "secrets")
+    with portal.models():
+        grafana = samples.add_grafana()
+    administrator.goto(f"{portal.address}/admin/setup/{grafana}/grafana")
+    _take(administrator, "setup")
     administrator.goto(f"{portal.address}/admin/applications/{samples.REPORTS}")
     administrator.get_by_role("button", name="Rotate secret").click()
     administrator.get_by_role("button", name="Make a new secret").click()

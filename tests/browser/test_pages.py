@@ -101,6 +101,9 @@ def test_the_pages_of_applications(tour, portal):
     tour.see("secrets-public", f"/admin/secrets/{samples.LOBBY}")
     tour.see("secret-edit", f"/admin/secrets/{samples.REPORTS}/{old}")
     tour.see("secret-retire", f"/admin/secrets/{samples.REPORTS}/{old}/retire")
+    tour.see("setup-cards", "/admin/setup")
+    tour.see("setup", f"/admin/setup/{samples.REPORTS}")
+    tour.see("setup-grafana", f"/admin/setup/{samples.REPORTS}/grafana")
     tour.see("edit", f"/admin/applications/{samples.REPORTS}/edit")
     tour.see("delete", f"/admin/applications/{samples.REPORTS}/delete")
     tour.press("Delete application")
@@ -125,6 +128,9 @@ def test_the_audit_log(tour, portal):
 def test_the_pages_that_add_an_application(tour, portal):
     steps.visit(tour.page, f"{portal.address}/admin/applications/new", "priya")
     tour.see("add")
+    tour.press("Fill in the form")
+    expect(tour.page.get_by_text("Choose what you are connecting.").first).to_be_visible()
+    tour.see("add-connecting-with-error")
     tour.page.get_by_label("Authorisation Code").check()
     tour.page.get_by_label("Redirect URIs").fill("http://reports.example.org/callback")
     tour.page.get_by_role("checkbox", name="Trusted").check()
@@ -202,6 +208,7 @@ def test_the_pages_of_ones_own_account(tour, portal, tabs):
     steps.visit(owner.page, f"{portal.address}/account/applications", "facilities")
     owner.see("own-applications")
     owner.see("own-application", f"/account/applications/{samples.LOBBY}")
+    owner.see("own-setup", f"/account/applications/{samples.LOBBY}/setup/grafana")
     assert tour.found + owner.found == []
 
 
