@@ -13,5 +13,6 @@ def init_app(app: Flask) -> None:
 
 
 # Each module adds its routes to the blueprint.
-from portal.admin import applications, audit, doctor, leaving, scopes, secrets, users  # noqa: E402, F401
-from portal.admin import applications, audit, doctor, scopes, secrets, setup, users  # noqa: E402, F401
+# isort: off
+from portal.admin import applications, audit, doctor, leaving  # noqa: E402, F401
+from portal.admin import scopes, secrets, setup, users  # noqa: E402, F401

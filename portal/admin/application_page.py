@@ -11,9 +11,8 @@ from urllib.parse import urlencode
 
 from flask import current_app
 
-from portal import handover
+from portal import cards, handover
 from portal.admin.audit import told
-from portal import cards
 from portal.credentials import derive_key
 from portal.models import Application, ApplicationSecret, LogoutDelivery, Refusal
 from portal.models.application import (
