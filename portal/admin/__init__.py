@@ -13,6 +13,13 @@ def init_app(app: Flask) -> None:
 
 
 # Each module adds its routes to the blueprint.
-# isort: off
-from portal.admin import applications, audit, doctor, leaving  # noqa: E402, F401
-from portal.admin import scopes, secrets, setup, users  # noqa: E402, F401
+from portal.admin import (  # noqa: E402
+    applications,  # noqa: F401
+    audit,  # noqa: F401
+    doctor,  # noqa: F401
+    leaving,  # noqa: F401
+    scopes,  # noqa: F401
+    secrets,  # noqa: F401
+    setup,  # noqa: F401
+    users,  # noqa: F401
+)
