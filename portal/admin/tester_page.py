@@ -7,6 +7,7 @@ from flask_login import current_user
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, PasswordField, SelectField, StringField
+from wtforms.fields import SelectChoice
 
 from portal.admin.exchange import Exchange, Proof
 from portal.clock import now
@@ -38,9 +39,11 @@ class TestForm(FlaskForm):
     scope = StringField("Scopes to ask for", filters=[lambda it: " ".join((it or "").split())])
     method = SelectField(
         "How it is sent",
+        # Pages that need no secret do not ask.
+        filters=[lambda it: it if it in (BASIC, POST) else BASIC],
         choices=[
-            (BASIC, "In the header (client_secret_basic)"),
-            (POST, "In the form (client_secret_post)"),
+            SelectChoice(BASIC, "In the header (client_secret_basic)"),
+            SelectChoice(POST, "In the form (client_secret_post)"),
         ],
     )
     secret = PasswordField("Client secret")
