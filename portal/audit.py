@@ -34,6 +34,7 @@ EVENTS = {
     "secret.scheduled": "Changed when a secret stops",
     "secret.retired": "Retired a secret",
     "application.rotated_secret": "Made a new secret for the application",
+    "application.tested": "Tried the application",
     "application.refused_often": "Refused again and again the application",
     "application.offered": "Offered to a new owner the application",
     "application.accepted": "Became the owner of the application",

@@ -21,5 +21,6 @@ from portal.admin import (  # noqa: E402
     scopes,  # noqa: F401
     secrets,  # noqa: F401
     setup,  # noqa: F401
+    tester,  # noqa: F401
     users,  # noqa: F401
 )

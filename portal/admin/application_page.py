@@ -210,15 +210,15 @@ def _links(application: Application) -> Iterator[Link]:
     if application.allows_grant(CLIENT_CREDENTIALS):
         own = " ".join(name for name in application.scopes if name not in PERSONAL)
         grant = {"grant_type": CLIENT_CREDENTIALS, **({"scope": own} if own else {})}
-        yield Link("Client Credentials", _curl(application, f"{issuer}/oauth/token", grant))
+        yield Link("Client Credentials", curl(application, f"{issuer}/oauth/token", grant))
     if application.allows_grant(DEVICE_CODE):
-        start = _curl(application, f"{issuer}/oauth/device_authorization", {"scope": scope})
+        start = curl(application, f"{issuer}/oauth/device_authorization", {"scope": scope})
         swap = {"grant_type": DEVICE_CODE, "device_code": "$DEVICE_CODE"}
-        poll = _curl(application, f"{issuer}/oauth/token", swap)
+        poll = curl(application, f"{issuer}/oauth/token", swap)
         yield Link("Device Code", f"{start}\n\n{poll}", f"{issuer}/device", "Open the device page")
     if application.allows_grant(REFRESH_TOKEN):
         swap = {"grant_type": REFRESH_TOKEN, "refresh_token": "$REFRESH_TOKEN"}
-        yield Link("Refresh", _curl(application, f"{issuer}/oauth/token", swap))
+        yield Link("Refresh", curl(application, f"{issuer}/oauth/token", swap))
 
 
 def _authorization_code(application: Application, issuer: str, scope: str) -> Link:
@@ -243,16 +243,21 @@ def _authorization_code(application: Application, issuer: str, scope: str) -> Li
     }
     return Link(
         "Authorisation Code",
-        _curl(application, f"{issuer}/oauth/token", swap),
+        curl(application, f"{issuer}/oauth/token", swap),
         f"{issuer}/oauth/authorize?" + urlencode({k: v for k, v in asked.items() if v}),
         "Open the sign-in page",
     )
 
 
-def _curl(application: Application, address: str, fields: dict[str, str]) -> str:
+def curl(
+    application: Application, address: str, fields: dict[str, str], secret_in_body: bool = False
+) -> str:
     """A command to paste; $CLIENT_SECRET and other $NAMES are the shell's to fill in."""
     lines = [f"curl {quote(address)}"]
-    if application.confidential:
+    if application.confidential and secret_in_body:
+        mine = {"client_id": application.client_id, "client_secret": "$CLIENT_SECRET"}
+        fields = {**fields, **mine}
+    elif application.confidential:
         name = percent_encode(application.client_id, safe="")
         lines.append(f'-u "{name}:$CLIENT_SECRET"')
     else:

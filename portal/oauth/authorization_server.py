@@ -20,7 +20,7 @@ from portal.metrics import refusals_counted, tokens_issued
 from portal.models import Application, AuditEvent, Refusal
 from portal.models.client import Client, ClientCache, StaleClient
 from portal.models.last_use import LastUse
-from portal.oauth import refusals
+from portal.oauth import refusals, rehearsal
 from portal.oauth.authentication_request import AuthenticationRequest
 from portal.oauth.client_authentication import authenticate
 from portal.oauth.grants.authorization_code import AuthorizationCodeGrant
@@ -103,7 +103,7 @@ class PortalServer(AuthorizationServer):
                 if turn == STALE_TRIES:
                     raise
                 continue
-            if answer.status == 200 and asked.client is not None:
+            if answer.status == 200 and asked.client is not None and not rehearsal.is_on():
                 self.uses.note(asked.client, asked.secret, call.address)
             return answer
         return self.handle_response(503, {"error": "temporarily_unavailable"}, self.HEADERS)
@@ -258,7 +258,7 @@ class PortalServer(AuthorizationServer):
 
     def note(self, error: OAuth2Error) -> str | None:
         """Note a refusal for the operator; returns the reference that a person may quote."""
-        if not isinstance(error, Refused) or not error.reason.noted:
+        if not isinstance(error, Refused) or rehearsal.heard(error) or not error.reason.noted:
             return None
         refusals_counted(error.reason.code).inc()
         row = Refusal.counted(error.application_id, error.reason.code, error.detail)

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 from portal.htmx import render
 from portal.models import Application, Consent, User
 from portal.models.client import Client
-from portal.oauth import blueprint, current_server, redirect_uris, refusals
+from portal.oauth import blueprint, current_server, redirect_uris, refusals, rehearsal
 from portal.oauth.authentication_request import after_sign_in
 from portal.oauth.decision import access_lasts, questions, seal
 from portal.oauth.refusals import Refused, refuse
@@ -45,6 +45,7 @@ def authorize() -> Response:
             # A raw line break in the body would end the header.
             query = quote(request.get_data(as_text=True), safe=string.punctuation)
             return see_other(f"/oauth/authorize?{query}")
+        rehearsal.admit(server.settings, current_user, asked)
         grant = server.consent_grant(asked)
         return _go_on(grant, asked)
     except Refused as error:
@@ -131,15 +132,20 @@ def _consent_page(
         host=redirect_uris.shown_host(redirect_uri),
         owner_name=application.owner.display_name,
         access_lasts=access_lasts(application, settings),
-        warning=_warning(asked.client, redirect_uri),
+        warning=_warning(asked, redirect_uri),
         action="/oauth/consent",
         hidden={"request": sealed},
         next_url=f"/oauth/authorize?{urlencode(asked.payload.data)}",
     )
 
 
-def _warning(client: Client, redirect_uri: str) -> str | None:
-    if may_remember(client, redirect_uri):
+def _warning(asked: ProtocolRequest, redirect_uri: str) -> str | None:
+    if asked.own_callback:
+        return (
+            "This is a test that you have just begun, and the real page that people see. The answer"
+            " comes back to the portal itself, not to the application."
+        )
+    if may_remember(asked.client, redirect_uri):
         return None
     return (
         "This application runs on your own device, so the portal cannot check that it is the real"

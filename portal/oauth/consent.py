@@ -8,7 +8,7 @@ from portal import audit
 from portal.database import transaction
 from portal.htmx import render
 from portal.models import Consent
-from portal.oauth import blueprint, current_server, refusals
+from portal.oauth import blueprint, current_server, refusals, rehearsal
 from portal.oauth.authorize import refused_page, wanted_scopes
 from portal.oauth.decision import StalePage, granted, unseal
 from portal.oauth.refusals import Refused, refuse
@@ -29,6 +29,7 @@ def decide() -> Response:
     asked = ProtocolRequest(
         "GET", f"{server.settings.issuer}/oauth/authorize", Payload(page["request"])
     )
+    rehearsal.admit(server.settings, current_user, asked)
     try:
         grant = server.consent_grant(asked)
         decision = request.form.get("decision")

@@ -107,6 +107,8 @@ class ProtocolRequest(OAuth2Request):
         self.credentials = credentials
         #: The secret that proved the client.
         self.secret: Secret | None = None
+        #: The portal's own page that may get the answer, too: only in a rehearsal.
+        self.own_callback: str | None = None
         #: Claims asked for by name that the person agreed to (OpenID Connect Core §5.5).
         self.claims = ClaimsRequest()
 

@@ -85,6 +85,7 @@ def _take_all(portal: PortalServer, tabs: Tabs) -> None:
     administrator.get_by_role("link", name="Open the doctor").click()
     administrator.get_by_role("heading", name="What to do").wait_for()
     _take(administrator, "doctor")
+    _try_it(administrator, portal)
 
     person = tabs.open(reduced_motion="reduce")
     steps.visit(person, f"{portal.address}/login", "sam")
@@ -106,6 +107,17 @@ def _fill_in_the_form(page: Page, portal: PortalServer) -> None:
         page.locator(f'[name=scopes][value="{scope}"]').check()
     page.locator("#preview li").nth(2).wait_for()
     page.locator("#scope-list").evaluate("(it) => { it.scrollTop = 0; }")
+
+
+def _try_it(page: Page, portal: PortalServer) -> None:
+    """The wrong secret is pasted, so that the picture says what happens then."""
+    page.goto(f"{portal.address}/admin/tester/{samples.REPORTS}")
+    page.get_by_role("button", name="Try it").click()
+    page.get_by_role("button", name="Allow").click()
+    page.get_by_label("Client secret").fill("pcs_the-secret-of-last-year")
+    page.get_by_role("button", name="Swap the code for tokens").click()
+    page.get_by_text("The client secret is wrong").wait_for()
+    _take(page, "try-it")
 
 
 def _request(portal: PortalServer, redirect_uri: str) -> str:

