@@ -25,6 +25,7 @@ LAYERS = (
         "backup",
         "cleanup",
         "rotation",
+        "reuse",
         "copying",
         "health",
         "diagnosis",

@@ -9,6 +9,7 @@ from portal.htmx import render
 from portal.models import Application, Refusal
 from portal.oauth import mismatch, redirect_uris
 from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH
+from portal.reuse import report
 from portal.rotation import ends_of, verdict
 from portal.security import sign_in_required
 
@@ -40,6 +41,7 @@ def show_own_application(client_id: str) -> Response:
         refusals=Refusal.of(application.id),
         reasons=REASONS,
         notices=_notices([application]),
+        reuse=report(application),
     )
 
 

@@ -23,6 +23,7 @@ from portal.models.search import (
     is_one_of,
     is_short,
 )
+from portal.reuse import reused as shared_or_sent_elsewhere
 from portal.rotation import needed_but_ending
 from portal.text import DAY
 
@@ -260,7 +261,8 @@ def _filters(since: int | Value) -> Filters:
     refused = Refusal.select(Refusal.application_id).where(Refusal.last_at > since)
     ending = ApplicationSecret.select(ApplicationSecret.application)
     ending = ending.where(*needed_but_ending(since + DAY))
-    rules = {"attention": Application.id.in_(refused | ending), **FILTERS}
+    reused = shared_or_sent_elsewhere(since + DAY, ApplicationSecret.application)
+    rules = {"attention": Application.id.in_(refused | ending | reused), **FILTERS}
     return {key: (rules[key],) if key else () for key in CHIPS}
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from flask import current_app
 
+from portal import reuse
 from portal.credentials import derive_key
 from portal.models import Application, ApplicationSecret, LogoutDelivery, Refusal
 from portal.models.application import (
@@ -43,6 +44,7 @@ def page_context(application: Application) -> dict[str, Any]:
         "secret": None,
         "secrets": _secrets(application),
         "refusals": refusals_of(application),
+        "reuse": reuse.report(application),
         "connected": application.people_connected(),
         "links": list(_links(application)),
         "connect": _connect(application),

@@ -4,6 +4,7 @@ from typing import Any
 
 from peewee import Value, fn
 
+from portal import reuse
 from portal.clock import now
 from portal.models import Application, ApplicationSecret, Refusal
 from portal.rotation import ending_secrets
@@ -11,6 +12,8 @@ from portal.text import DAY, plural, until
 
 #: No reason of a refusal: a secret ends soon.
 ENDING = "ending"
+#: Nor is this: a secret is used in several places.
+REUSED = "reused"
 #: What a reason is called in the list, by how its code starts.
 KINDS = {
     "redirect_uri": "redirect error",
@@ -29,7 +32,8 @@ KINDS = {
 def note_attention(rows: list[Application]) -> None:
     """Put what went wrong within a day on each row: `12 redirect errors today`, or None.
 
-    What went right so far, and ends soon: `Secret stops in 3 days`, as `row.secret_ends`.
+    What went right so far, and ends soon: `Secret stops in 3 days`, as `row.secret_ends`; or whose
+    secret is used in several places, as `row.secret_reused`.
     """
     since = now() - DAY
     ids = [row.id for row in rows]
@@ -48,9 +52,16 @@ def note_attention(rows: list[Application]) -> None:
     )
     end = fn.MIN(ApplicationSecret.expires_at)
     ending: Any = ending_secrets(ids, Value(ENDING), end, end)
+    reused: set[int] = set()
     kinds: dict[int, dict[str, tuple[int, bool]]] = {}
     ends: dict[int, int] = {}
-    for application_id, reason, count, first_at in refused.union_all(ending).tuples():
+    columns = ApplicationSecret.application, Value(REUSED), Value(0), Value(0)
+    elsewhere = reuse.reused(now(), *columns, among=ids)
+    told = refused.union_all(ending).union_all(elsewhere)
+    for application_id, reason, count, first_at in told.tuples():
+        if reason == REUSED:
+            reused.add(application_id)
+            continue
         if reason == ENDING:
             ends[application_id] = first_at
             continue
@@ -59,6 +70,7 @@ def note_attention(rows: list[Application]) -> None:
         mine[_kind(reason)] = times + int(count), today and first_at > since
     for row in rows:
         stops = f"Secret stops {until(ends[row.id])}" if row.id in ends else None
+        row.secret_reused = row.id in reused  # type: ignore[attr-defined]
         row.secret_ends = stops  # type: ignore[attr-defined]
         row.attention = _words(kinds[row.id]) if row.id in kinds else None  # type: ignore[attr-defined]
 

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from peewee import (
     SQL,
+    BigIntegerField,
     BlobField,
     BooleanField,
     ForeignKeyField,
@@ -85,6 +86,11 @@ class Application(Record):
     updated_at = EpochField(default=now)
     #: 0 for never, so that an index puts these first.
     last_used_at = EpochField(default=0)
+    #: The id of the application that it is a copy of, so that two services have a pair each.
+    split_from = BigIntegerField(null=True)
+    #: Since when, and by whom, many networks at the same time are known to be its own servers.
+    sharing_allowed_at = EpochField(null=True)
+    sharing_allowed_by = TextField(null=True)
 
     class Meta:
         # The list is read page by page in one of these orders.
@@ -306,6 +312,11 @@ FILTERS = {
     "disabled": Application.disabled_at.is_null(False),
     "never": Application.last_used_at < SQL("1"),
 }
+Application.add_index(
+    Application.split_from,
+    where=Application.split_from.is_null(False),
+    name="application_split",
+)
 for _name, _rule in FILTERS.items():
     Application.add_index(
         Application.name_key, Application.id, where=_rule, name=f"application_{_name}_by_name"

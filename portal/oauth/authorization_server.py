@@ -17,9 +17,9 @@ from portal import audit
 from portal.credentials import derive_key
 from portal.htmx import render
 from portal.metrics import refusals_counted, tokens_issued
-from portal.models import Application, AuditEvent, Refusal
+from portal.models import Application, AuditEvent, MisusedSecret, Refusal
 from portal.models.client import Client, ClientCache, StaleClient
-from portal.models.last_use import LastUse
+from portal.models.last_use import LastUse, network_of
 from portal.oauth import refusals
 from portal.oauth.authentication_request import AuthenticationRequest
 from portal.oauth.client_authentication import authenticate
@@ -239,7 +239,7 @@ class PortalServer(AuthorizationServer):
     def handle_error_response(self, request: ProtocolRequest | None, error: OAuth2Error) -> Answer:
         """RFC 6749 §5.2: the error as JSON; the operator learns the cause."""
         self._check_freshness(request, error)
-        self.note(error)
+        self.note(error, request.address if request else "")
         body = {"error": error.error, "error_description": error.get_error_description()}
         status = error.status_code or 400
         challenge = CHALLENGE if status == 401 else []
@@ -256,12 +256,14 @@ class PortalServer(AuthorizationServer):
             request.client = None
             raise StaleClient(client_id)
 
-    def note(self, error: OAuth2Error) -> str | None:
+    def note(self, error: OAuth2Error, address: str = "") -> str | None:
         """Note a refusal for the operator; returns the reference that a person may quote."""
         if not isinstance(error, Refused) or not error.reason.noted:
             return None
         refusals_counted(error.reason.code).inc()
         row = Refusal.counted(error.application_id, error.reason.code, error.detail)
+        if error.application_id and error.secret_id:
+            MisusedSecret.note(error.secret_id, error.application_id, network_of(address))
         if error.application_id and row.count in BURSTS:
             self._note_burst(error.application_id, error.reason.code, row.count)
         return row.reference
