@@ -7,7 +7,7 @@ did what, and a stolen copy would not show. Splitting the application gives each
 import re
 from typing import Any, NamedTuple
 
-from peewee import Case
+from peewee import JOIN, Case
 
 from portal import audit
 from portal.clock import now
@@ -123,7 +123,7 @@ def _strays(which: Any, live_only: bool = False) -> list[Stray]:
         it.select(it, ApplicationSecret, Application, named)
         .join(ApplicationSecret)
         .join(Application)
-        .join_from(it, named, "LEFT OUTER", on=(named.id == it.named_id), attr="named")
+        .join_from(it, named, JOIN.LEFT_OUTER, on=(named.id == it.named_id), attr="named")
         .where(which, it.last_at > now() - TOLD_SECONDS)
         .order_by(it.last_at.desc(), it.id.desc())
     )
