@@ -4,9 +4,9 @@ from peewee import *
 
 SHARED, SPLIT = "secret_network_shared", "application_split"
 COLUMNS = {
-    "split_from": BigIntegerField(null=True),
-    "sharing_allowed_at": BigIntegerField(null=True),
-    "sharing_allowed_by": TextField(null=True),
+    "split_from": "BIGINT",
+    "sharing_allowed_at": "BIGINT",
+    "sharing_allowed_by": "TEXT",
 }
 
 
@@ -51,15 +51,17 @@ def up(migrator, db):
     db.execute_sql(
         f"CREATE INDEX {SHARED} ON secret_network (secret_id, version, last_at) WHERE returns >= 3"
     )
-    for name, field in COLUMNS.items():
-        migrator.migrate(migrator.add_column("application", name, field))
+    # Not by the migrator: on SQLite it would make the table anew, without its triggers.
+    for name, kind in COLUMNS.items():
+        kind = kind if isinstance(db, PostgresqlDatabase) else kind.replace("BIGINT", "INTEGER")
+        db.execute_sql(f"ALTER TABLE application ADD COLUMN {name} {kind}")
     db.execute_sql(f"CREATE INDEX {SPLIT} ON application (split_from) WHERE split_from IS NOT NULL")
 
 
 def down(migrator, db):
     db.execute_sql(f"DROP INDEX {SPLIT}")
     for name in reversed(COLUMNS):
-        migrator.migrate(migrator.drop_column("application", name))
+        db.execute_sql(f"ALTER TABLE application DROP COLUMN {name}")
     migrator.migrate(
         migrator.drop_table("misused_secret"),
         migrator.drop_table("secret_network"),

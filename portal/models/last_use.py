@@ -16,6 +16,7 @@ from portal.clock import now
 from portal.database import database, on_sqlite
 from portal.models.application import Application, ApplicationSecret
 from portal.models.compiled import Compiled, slot
+from portal.models.misused_secret import note_misuses
 from portal.models.secret_network import note_networks
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class LastUse:
         self._secrets: dict[tuple[int, str], int] = {}
         #: Secrets that may have been used from too many networks to remember all.
         self._crowded: set[int] = set()
+        #: Secrets that were sent for another application: how often, from where and when.
+        self._misuses: dict[tuple[int, int], tuple[int, str, int]] = {}
         self._written_at = 0
 
     def note(self, client: "Client", secret: "Secret | None", address: str = "") -> None:
@@ -96,6 +99,23 @@ class LastUse:
             if not known and len(seen) > 3:
                 self._crowded.add(secret_id)
 
+    def note_misuse(self, secret_id: int, named_id: int, address: str) -> None:
+        """Note that a secret was sent for another application.
+
+        It is written with what comes later, never by the answer itself: that takes as long as any
+        other refusal, so that nobody can tell whose secret they have.
+        """
+        key = secret_id, named_id
+        with self._lock:
+            count = self._misuses.get(key, (0,))[0]
+            if count or len(self._misuses) < MOST:
+                self._misuses[key] = count + 1, network_of(address), now()
+
+    def write_misuses(self) -> None:
+        """Write those of earlier seconds, whatever is refused now."""
+        if any(at != now() for _, _, at in list(self._misuses.values())):
+            self.write()
+
     def write(self) -> None:
         """Write what has gathered. What the database does not take is dropped: answers go out."""
         if database.in_transaction():
@@ -104,6 +124,7 @@ class LastUse:
             applications, self._applications = self._applications, {}
             secrets, self._secrets = self._secrets, {}
             crowded, self._crowded = self._crowded, set()
+            misuses, self._misuses = self._misuses, {}
             self._written_at = now()
         # In one order, so that two processes do not wait for each other.
         if applications:
@@ -117,6 +138,9 @@ class LastUse:
                 _TOUCH_SECRET.run_each(
                     [{"id": id, "now": at, "network": network} for id, network, at in rows]
                 )
+        if misuses:
+            with _at_once():
+                note_misuses([(*key, *told) for key, told in sorted(misuses.items())])
 
 
 @contextmanager

@@ -153,36 +153,43 @@ def note_networks(notes: list[tuple[int, str, int]], crowded: set[int]) -> None:
 
 
 def shared_secrets(moment: int | Value, *columns: Any) -> Any:
-    """A row with these columns for each live secret that is used from several networks.
+    """Rows with these columns for each live secret that is used from several networks.
 
     Not for applications whose administrator says that these are its own servers.
     """
-    it, secret = SecretNetwork, ApplicationSecret
+    it, second, secret = SecretNetwork, SecretNetwork.alias(), ApplicationSecret
+    # Without grouping, which would sort.
+    another = second.select(second.id).where(
+        second.secret == it.secret,
+        second.version == it.version,
+        second.id != it.id,
+        *is_shared(moment, second),
+    )
     return (
         it.select(*columns)
         .join(secret)
         .join(Application)
         .where(
             *is_shared(moment),
+            fn.EXISTS(another),
             secret.retired_at.is_null(),
             secret.expires_at.is_null() | (secret.expires_at > moment),
             Application.sharing_allowed_at.is_null(),
         )
-        .group_by(secret.application, it.secret, it.version)
-        .having(fn.COUNT(it.id) > 1)
     )
 
 
-def is_shared(moment: int | Value) -> tuple[Any, ...]:
-    """The conditions of networks that use comes back to, while no split application took over."""
-    it = SecretNetwork
-    return it.returns >= MANY_RETURNS, it.last_at > moment - QUIET_SECONDS, ~has_moved()
+def is_shared(moment: int | Value, it: Any = SecretNetwork) -> tuple[Any, ...]:
+    """The conditions of networks that use comes back to, while no split application took over.
+
+    In a query that has the secret, too.
+    """
+    return it.returns >= MANY_RETURNS, it.last_at > moment - QUIET_SECONDS, ~_has_moved(it)
 
 
-def has_moved() -> Any:
+def _has_moved(it: Any) -> Any:
     """Whether an application split from this one is used from there now, and this secret not."""
-    it, clone = SecretNetwork, Application.alias()
-    theirs, place = ApplicationSecret.alias(), SecretNetwork.alias()
+    clone, theirs, place = Application.alias(), ApplicationSecret.alias(), SecretNetwork.alias()
     later = it.last_at + SETTLED_SECONDS
     return fn.EXISTS(
         theirs.select(theirs.id)

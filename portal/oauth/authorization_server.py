@@ -17,9 +17,9 @@ from portal import audit
 from portal.credentials import derive_key
 from portal.htmx import render
 from portal.metrics import refusals_counted, tokens_issued
-from portal.models import Application, AuditEvent, MisusedSecret, Refusal
+from portal.models import Application, AuditEvent, Refusal
 from portal.models.client import Client, ClientCache, StaleClient
-from portal.models.last_use import LastUse, network_of
+from portal.models.last_use import LastUse
 from portal.oauth import refusals
 from portal.oauth.authentication_request import AuthenticationRequest
 from portal.oauth.client_authentication import authenticate
@@ -262,8 +262,9 @@ class PortalServer(AuthorizationServer):
             return None
         refusals_counted(error.reason.code).inc()
         row = Refusal.counted(error.application_id, error.reason.code, error.detail)
+        self.uses.write_misuses()
         if error.application_id and error.secret_id:
-            MisusedSecret.note(error.secret_id, error.application_id, network_of(address))
+            self.uses.note_misuse(error.secret_id, error.application_id, address)
         if error.application_id and row.count in BURSTS:
             self._note_burst(error.application_id, error.reason.code, row.count)
         return row.reference

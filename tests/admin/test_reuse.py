@@ -226,6 +226,7 @@ def test_the_notice_goes_when_an_administrator_is_done_and_comes_back_when_it_ha
     reports, _ = make_application(bob, name="Reports", grants=[CLIENT_CREDENTIALS])
     stranger, _ = make_application(bob, name="Stranger")
     assert radar.ask(CLOUD, client_id=reports.client_id) == 401
+    radar.page()
     row = MisusedSecret.get()
     wrong = f"/admin/reuse/{stranger.client_id}/{row.id}/done"
     assert post(radar.browser, wrong, page=radar.url).status_code == 404
