@@ -63,6 +63,10 @@ def _take_all(portal: PortalServer, tabs: Tabs) -> None:
         samples.add_second_secret(samples.INVOICES)
     administrator.goto(f"{portal.address}/admin/secrets/{samples.INVOICES}")
     _take(administrator, "secrets")
+    with portal.models():
+        samples.reuse_secrets()
+    administrator.goto(f"{portal.address}/admin/reuse")
+    _take(administrator, "reuse")
     administrator.goto(f"{portal.address}/admin/applications/{samples.REPORTS}")
     administrator.get_by_role("button", name="Rotate secret").click()
     administrator.get_by_role("button", name="Make a new secret").click()
