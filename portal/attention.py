@@ -4,9 +4,9 @@ Two kinds of findings, so that a list of a million costs what the plain one does
 
 - What lasts is in `Application.concerns` (portal/models/concern.py) and stands in partial indexes,
   one for each order of the list: thousands of idle applications are read like any page.
-- What comes and goes within days, refusals and secrets that end, is asked anew each time through
-  indexes of its own. Those are few, so that sorting them is cheap; to keep them in a column would
-  cost another write for each refusal, which anybody can cause.
+- What comes and goes within days, refusals and secrets that end or are reused, is asked anew each
+  time through indexes of its own. Those are few, so that sorting them is cheap; to keep them in a
+  column would cost another write for each refusal, which anybody can cause.
 
 A list is the union of both, each limited to what a page shows. The rows are told by the same
 conditions (portal/oauth/checkup.py), so that whatever the chip finds says why.
@@ -17,8 +17,9 @@ from typing import Any
 from peewee import Select, fn
 
 from portal.credentials import ID_BITS
-from portal.models import Application, ApplicationSecret, Refusal, TokenFamily
+from portal.models import Application, ApplicationSecret, MisusedSecret, Refusal, TokenFamily
 from portal.models.application import AUTHORIZATION_CODE, DEVICE_CODE, FILTERS
+from portal.models.secret_network import shared_secrets
 from portal.rotation import needed_but_ending
 from portal.text import DAY, MINUTE
 
@@ -36,7 +37,8 @@ def needs_attention(moment: Any) -> tuple[Branch, ...]:
     """Conditions of which each finds some of the applications that are amber or red."""
     refused = refusals_that_count(moment, Refusal.application_id)
     ending = secrets_that_end(moment, ApplicationSecret.application)
-    return (FILTERS["attention"],), (Application.id.in_(refused | ending),)
+    reused = secrets_reused(moment, ApplicationSecret.application)
+    return (FILTERS["attention"],), (Application.id.in_(refused | ending | reused),)
 
 
 def is_broken(moment: Any) -> tuple[Branch, ...]:
@@ -70,6 +72,15 @@ def secrets_that_end(moment: Any, *columns: Any) -> Select:
         .join(Application)
         .where(*needed_but_ending(moment), Application.disabled_at.is_null())
     )
+
+
+def secrets_reused(moment: Any, *columns: Any, among: list[int] | None = None) -> Select:
+    """Secrets used from several networks or sent for another application, of enabled ones."""
+    mine = () if among is None else (ApplicationSecret.application.in_(among),)
+    enabled = (Application.disabled_at.is_null(), *mine)
+    shared = shared_secrets(moment, *columns).where(*enabled)
+    elsewhere = MisusedSecret.lately(moment, *columns).join(Application).where(*enabled)
+    return shared.union_all(elsewhere)
 
 
 def _works_again() -> Any:

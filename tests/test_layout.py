@@ -26,6 +26,7 @@ LAYERS = (
         "cleanup",
         "rotation",
         "attention",
+        "reuse",
         "copying",
         "health",
         "diagnosis",

@@ -11,6 +11,7 @@ from portal.models import Application, Offer, Refusal
 from portal.oauth import mismatch, redirect_uris
 from portal.oauth.checkup import check, check_rows
 from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH
+from portal.reuse import report
 from portal.rotation import verdict
 from portal.security import sign_in_required
 
@@ -44,6 +45,7 @@ def show_own_application(client_id: str) -> Response:
         refusals=Refusal.of(application.id),
         reasons=REASONS,
         notices=_notices([application]),
+        reuse=report(application),
     )
 
 

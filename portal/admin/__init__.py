@@ -18,6 +18,7 @@ from portal.admin import (  # noqa: E402
     audit,  # noqa: F401
     doctor,  # noqa: F401
     leaving,  # noqa: F401
+    reuse,  # noqa: F401
     scopes,  # noqa: F401
     secrets,  # noqa: F401
     setup,  # noqa: F401

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from flask import current_app
 
-from portal import cards, handover
+from portal import cards, handover, reuse
 from portal.admin.audit import told
 from portal.credentials import derive_key
 from portal.models import Application, ApplicationSecret, LogoutDelivery, Refusal
@@ -48,6 +48,7 @@ def page_context(application: Application) -> dict[str, Any]:
         "secret": None,
         "secrets": _secrets(application),
         "refusals": refusals_of(application),
+        "reuse": reuse.report(application),
         "connected": application.people_connected(),
         "links": list(_links(application)),
         "connect": _connect(application),

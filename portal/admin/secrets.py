@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 from wtforms import DateField, HiddenField, SelectField, StringField, ValidationError
 from wtforms.fields import SelectChoice
 
-from portal import rotation
+from portal import reuse, rotation
 from portal.admin import blueprint
 from portal.admin.application_list import ADDRESS as APPLICATIONS
 from portal.admin.application_list import LARGEST_ID
@@ -262,6 +262,7 @@ def _page(
             most=MOST_SECRETS,
             today=_today().isoformat(),
             secret=secret,
+            reuse=reuse.report(application),
             errors=status == 422,
         )
     )

@@ -7,10 +7,12 @@ from portal.models.consent import Consent
 from portal.models.device_code import DeviceCode
 from portal.models.lease import Lease
 from portal.models.logout_delivery import LogoutDelivery
+from portal.models.misused_secret import MisusedSecret
 from portal.models.offer import Offer
 from portal.models.one_time_link import OneTimeLink
 from portal.models.refusal import Refusal
 from portal.models.scope import Scope
+from portal.models.secret_network import SecretNetwork
 from portal.models.session import Session
 from portal.models.signing_key import SigningKey
 from portal.models.throttle import Throttle
@@ -36,6 +38,8 @@ TABLES = [
     Lease,
     AuditEvent,
     Offer,
+    SecretNetwork,
+    MisusedSecret,
 ]
 
 __all__ = [
@@ -49,10 +53,12 @@ __all__ = [
     "DeviceCode",
     "Lease",
     "LogoutDelivery",
+    "MisusedSecret",
     "Offer",
     "OneTimeLink",
     "Refusal",
     "Scope",
+    "SecretNetwork",
     "Session",
     "SigningKey",
     "Throttle",

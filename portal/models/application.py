@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from peewee import (
     SQL,
+    BigIntegerField,
     BlobField,
     BooleanField,
     ForeignKeyField,
@@ -90,6 +91,11 @@ class Application(Record):
     #: Bits of portal/models/concern.py.
     concerns = IntegerField(default=0)
     look_again_at = EpochField(default=0, index=True)
+    #: The id of the application that it is a copy of, so that two services have a pair each.
+    split_from = BigIntegerField(null=True)
+    #: Since when, and by whom, many networks at the same time are known to be its own servers.
+    sharing_allowed_at = EpochField(null=True)
+    sharing_allowed_by = TextField(null=True)
 
     class Meta:
         # The list is read page by page in one of these orders.
@@ -373,6 +379,11 @@ FILTERS = {
     "attention": Application.concerns > SQL("0"),
     "broken": Application.concerns > SQL("63"),
 }
+Application.add_index(
+    Application.split_from,
+    where=Application.split_from.is_null(False),
+    name="application_split",
+)
 for _name, _rule in FILTERS.items():
     Application.add_index(
         Application.name_key, Application.id, where=_rule, name=f"application_{_name}_by_name"

@@ -66,6 +66,7 @@ _LOAD = Compiled(
             ApplicationSecret.hash,
             ApplicationSecret.expires_at,
             ApplicationSecret.last_used_at,
+            ApplicationSecret.last_used_from,
         )
         .left_outer_join(
             ApplicationSecret,
@@ -126,8 +127,9 @@ class Client(ClientMixin):
         self.resources = tuple(row[18].split())
         self.backchannel_logout_uri = row[19]
         found = [r[_FIRST_SECRET:] for r in rows if r[_FIRST_SECRET] is not None]
-        self.secrets = tuple(Secret(id, bytes(hash), end) for id, hash, end, _ in found)
-        self.secret_seen_at = {id: seen or 0 for id, _, _, seen in found}
+        self.secrets = tuple(Secret(id, bytes(hash), end) for id, hash, end, *_ in found)
+        #: When each was last noted, by the address and by the network that it was used from.
+        self.secret_seen_at = {(id, place): seen or 0 for id, _, _, seen, place in found}
 
     # What Authlib asks (ClientMixin)
 

@@ -6,7 +6,8 @@ Where hundreds of applications come every second, each is noted every ten minute
 million of them nearly every note is a write to pages that nobody else has touched.
 """
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address, ip_network
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ from portal.database import database, on_sqlite
 from portal.models.application import Application, ApplicationSecret
 from portal.models.compiled import Compiled, slot
 from portal.models.concern import UNUSED
+from portal.models.misused_secret import note_misuses
+from portal.models.secret_network import note_networks
 
 if TYPE_CHECKING:
     from portal.models.client import Client, Secret
@@ -28,8 +31,9 @@ USED_SECONDS = 60
 CROWD, CROWD_SECONDS = 50, 600
 #: So many are written sooner than after a second: nobody shall wait for a long transaction.
 MOST = 100
+#: So many places, of one application in one process, are known before all are forgotten.
+MOST_PLACES = 200
 
-_SLOTS = ("id", "now", "network")
 # Another process may have seen a later use.
 _TOUCH = Compiled(
     lambda: Application.update(
@@ -52,13 +56,21 @@ _TOUCH_SECRET = Compiled(
 )
 
 
+Seen = dict[tuple[int, str], int]
+
+
 class LastUse:
     """The notes of one process."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        #: When, and from which network.
-        self._notes: dict[tuple[Compiled, int], tuple[int, str]] = {}
+        #: When each was used; secrets from which network.
+        self._applications: dict[int, int] = {}
+        self._secrets: dict[tuple[int, str], int] = {}
+        #: Secrets that may have been used from too many networks to remember all.
+        self._crowded: set[int] = set()
+        #: Secrets that were sent for another application: how often, from where and when.
+        self._misuses: dict[tuple[int, int], tuple[int, str, int]] = {}
         self._written_at = 0
         #: The second that passes, and how many were noted in it.
         self._second = self._noted = 0
@@ -66,7 +78,7 @@ class LastUse:
     def note(self, client: "Client", secret: "Secret | None", address: str = "") -> None:
         """Note that the application, and the secret, is used now, unless it was noted lately.
 
-        Of the address of whoever sent the secret only the network is kept.
+        Of the address of whoever sent the secret only the network is kept, each once a minute.
         """
         moment = now()
         if moment != self._second:
@@ -75,33 +87,86 @@ class LastUse:
         # Also after the clock was set back, when it was used in the future.
         if abs(moment - client.last_used_at) >= lately:
             client.last_used_at = moment
-            self._add(_TOUCH, client.id, moment)
-        if secret and abs(moment - client.secret_seen_at.get(secret.id, 0)) >= lately:
-            client.secret_seen_at[secret.id] = moment
-            self._add(_TOUCH_SECRET, secret.id, moment, network_of(address))
-        if self._notes and (moment != self._written_at or len(self._notes) >= MOST):
+            with self._lock:
+                self._applications[client.id] = moment
+                self._noted += 1
+        seen = client.secret_seen_at
+        if secret and abs(moment - seen.get((secret.id, address), 0)) >= lately:
+            self._note_secret(seen, secret.id, address, moment, lately)
+        gathered = len(self._applications) + len(self._secrets)
+        if gathered and (moment != self._written_at or gathered >= MOST):
             self.write()
 
-    def _add(self, touch: Compiled, id: int, moment: int, network: str = "") -> None:
+    def _note_secret(
+        self, seen: Seen, secret_id: int, address: str, moment: int, lately: int
+    ) -> None:
+        if len(seen) >= MOST_PLACES:
+            seen.clear()
+        network = network_of(address)
+        place = secret_id, network
+        known = place in seen
+        due = abs(moment - seen.get(place, 0)) >= lately
+        seen[secret_id, address] = seen[place] = moment
+        if not due:  # another host of the same network
+            return
         with self._lock:
-            self._notes[touch, id] = moment, network
+            self._secrets[place] = moment
             self._noted += 1
+            # Who comes from one place alone has no more here than that.
+            if not known and len(seen) > 3:
+                self._crowded.add(secret_id)
+
+    def note_misuse(self, secret_id: int, named_id: int, address: str) -> None:
+        """Note that a secret was sent for another application.
+
+        It is written with what comes later, never by the answer itself: that takes as long as any
+        other refusal, so that nobody can tell whose secret they have.
+        """
+        key = secret_id, named_id
+        with self._lock:
+            count = self._misuses.get(key, (0,))[0]
+            if count or len(self._misuses) < MOST:
+                self._misuses[key] = count + 1, network_of(address), now()
+
+    def write_misuses(self) -> None:
+        """Write those of earlier seconds, whatever is refused now."""
+        if any(at != now() for _, _, at in list(self._misuses.values())):
+            self.write()
 
     def write(self) -> None:
         """Write what has gathered. What the database does not take is dropped: answers go out."""
         if database.in_transaction():
             return
         with self._lock:
-            notes, self._notes = self._notes, {}
+            applications, self._applications = self._applications, {}
+            secrets, self._secrets = self._secrets, {}
+            crowded, self._crowded = self._crowded, set()
+            misuses, self._misuses = self._misuses, {}
             self._written_at = now()
-        for touch in (_TOUCH, _TOUCH_SECRET):
-            # In one order, so that two processes do not wait for each other.
-            rows = sorted((id, *note) for (kind, id), note in notes.items() if kind is touch)
-            if rows:
-                with suppress(DatabaseError, InterfaceError), database.transaction():
-                    if not on_sqlite():  # where the lock was had a moment ago
-                        database.execute_sql("SET LOCAL lock_timeout = '100ms'")
-                    touch.run_each([dict(zip(_SLOTS, row, strict=True)) for row in rows])
+        # In one order, so that two processes do not wait for each other.
+        if applications:
+            with _at_once():
+                _TOUCH.run_each([{"id": id, "now": at} for id, at in sorted(applications.items())])
+        if secrets:
+            rows = [(id, network, at) for (id, network), at in sorted(secrets.items())]
+            with _at_once():
+                if places := [row for row in rows if row[1]]:
+                    note_networks(places, crowded)
+                _TOUCH_SECRET.run_each(
+                    [{"id": id, "now": at, "network": network} for id, network, at in rows]
+                )
+        if misuses:
+            with _at_once():
+                note_misuses([(*key, *told) for key, told in sorted(misuses.items())])
+
+
+@contextmanager
+def _at_once() -> Iterator[None]:
+    """A transaction that waits for nobody, or nothing."""
+    with suppress(DatabaseError, InterfaceError), database.transaction():
+        if not on_sqlite():  # where the lock was had a moment ago
+            database.execute_sql("SET LOCAL lock_timeout = '100ms'")
+        yield
 
 
 #: How much of an address says where a server stands, and not which one it is.

@@ -239,7 +239,7 @@ class PortalServer(AuthorizationServer):
     def handle_error_response(self, request: ProtocolRequest | None, error: OAuth2Error) -> Answer:
         """RFC 6749 §5.2: the error as JSON; the operator learns the cause."""
         self._check_freshness(request, error)
-        self.note(error)
+        self.note(error, request.address if request else "")
         body = {"error": error.error, "error_description": error.get_error_description()}
         status = error.status_code or 400
         challenge = CHALLENGE if status == 401 else []
@@ -256,12 +256,15 @@ class PortalServer(AuthorizationServer):
             request.client = None
             raise StaleClient(client_id)
 
-    def note(self, error: OAuth2Error) -> str | None:
+    def note(self, error: OAuth2Error, address: str = "") -> str | None:
         """Note a refusal for the operator; returns the reference that a person may quote."""
         if not isinstance(error, Refused) or rehearsal.heard(error) or not error.reason.noted:
             return None
         refusals_counted(error.reason.code).inc()
         row = Refusal.counted(error.application_id, error.reason.code, error.detail)
+        self.uses.write_misuses()
+        if error.application_id and error.secret_id:
+            self.uses.note_misuse(error.secret_id, error.application_id, address)
         if error.application_id and row.count in BURSTS:
             self._note_burst(error.application_id, error.reason.code, row.count)
         return row.reference

@@ -11,7 +11,12 @@ from typing import Any, NamedTuple
 
 from peewee import Case, Value, fn
 
-from portal.attention import nothing_worked_since, refusals_that_count, secrets_that_end
+from portal.attention import (
+    nothing_worked_since,
+    refusals_that_count,
+    secrets_reused,
+    secrets_that_end,
+)
 from portal.clock import now
 from portal.models import Application, ApplicationSecret, Refusal
 from portal.models.application import AUTHORIZATION_CODE
@@ -31,8 +36,8 @@ from portal.text import DAY, ago, date, plural, until
 GREEN, AMBER, RED, GREY = "green", "amber", "red", "grey"
 WORDS = {GREEN: "Healthy", AMBER: "Needs attention", RED: "Broken", GREY: "Disabled"}
 
-#: No reason of a refusal: a secret ends soon.
-ENDING = "ending"
+#: No reasons of a refusal: a secret ends soon, or is used in several places.
+ENDING, REUSED = "ending", "reused"
 #: What a reason is called in few words, by how its code starts.
 KINDS = {
     "redirect_uri": "redirect error",
@@ -109,6 +114,7 @@ class Facts(NamedTuple):
 
     refused: list[Refused]
     secret_ends: int | None
+    secret_reused: bool
 
 
 def check_rows(rows: Sequence[Application]) -> None:
@@ -153,12 +159,17 @@ def _facts(rows: Sequence[Application]) -> list[Facts]:
     ending = ending.where(secret.application.in_(ids)).group_by(secret.application)
     refused: dict[int, list[Refused]] = defaultdict(list)
     ends: dict[int, int] = {}
-    for row_id, reason, count, first_at, last_at, is_stuck in asked.union_all(ending).tuples():
-        if reason == ENDING:
+    places = (secret.application, Value(REUSED), Value(0), Value(0), Value(0), Value(0))
+    reused: set[int] = set()
+    told = asked.union_all(ending).union_all(secrets_reused(moment, *places, among=ids))
+    for row_id, reason, count, first_at, last_at, is_stuck in told.tuples():
+        if reason == REUSED:
+            reused.add(row_id)
+        elif reason == ENDING:
             ends[row_id] = first_at
         else:
             refused[row_id].append(Refused(reason, int(count), first_at, last_at, bool(is_stuck)))
-    return [Facts(refused[row_id], ends.get(row_id)) for row_id in ids]
+    return [Facts(refused[row_id], ends.get(row_id), row_id in reused) for row_id in ids]
 
 
 def _look(row: Application, facts: Facts) -> Iterator[Finding]:
@@ -167,7 +178,7 @@ def _look(row: Application, facts: Facts) -> Iterator[Finding]:
         return
     yield _requests(row, facts.refused)
     if row.confidential:
-        yield _secret(row, facts.secret_ends)
+        yield _secret(row, facts)
     yield _owner(row)
     if row.allows_grant(AUTHORIZATION_CODE):
         yield _pkce(row)
@@ -213,8 +224,8 @@ def _kind(reason: str) -> str:
     return next((kind for start, kind in KINDS.items() if reason.startswith(start)), "error")
 
 
-def _secret(row: Application, ends: int | None) -> Finding:
-    url = f"/admin/secrets/{row.client_id}"
+def _secret(row: Application, facts: Facts) -> Finding:
+    ends, url = facts.secret_ends, f"/admin/secrets/{row.client_id}"
     if row.concerns & SECRET_MISSING:
         return Finding(
             "secret",
@@ -223,6 +234,16 @@ def _secret(row: Application, ends: int | None) -> Finding:
             "Every secret was retired or has ended, so each request is refused.",
             url,
             "Make a secret",
+        )
+    if facts.secret_reused:
+        return Finding(
+            "secret",
+            AMBER,
+            "Secret reused",
+            "Several services use one secret, or it was sent for another application: it cannot be"
+            " changed for one of them alone. See where, and split them.",
+            url,
+            "See where",
         )
     if ends:
         return Finding(

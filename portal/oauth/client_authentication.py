@@ -63,14 +63,14 @@ def _refusal(client: Client | None, sent: Credentials) -> Refused:
     if client is None:
         return refuse(refusals.CLIENT_UNKNOWN, detail=(sent.client_id or "")[:80])
     reason = _cause(client, sent, secret, known)
-    detail = ""
+    detail, secret_id = "", None
     if reason is refusals.SECRET_OF_ANOTHER:
-        detail = known[0].application.client_id
+        detail, secret_id = known[0].application.client_id, known[0].id
     elif reason in (refusals.SECRET_RETIRED, refusals.SECRET_EXPIRED):
         detail = known[0].prefix
     elif reason is refusals.AUTHENTICATION_METHOD:
         detail = sent.method
-    return refuse(reason, application_id=client.id, detail=detail)
+    return refuse(reason, application_id=client.id, detail=detail, secret_id=secret_id)
 
 
 def _cause(

@@ -54,6 +54,7 @@ class Refused(OAuth2Error):
         application_id: int | None = None,
         detail: str = "",
         redirect_uri: str | None = None,
+        secret_id: int | None = None,
     ) -> None:
         super().__init__(
             description=reason.sentence,
@@ -64,6 +65,7 @@ class Refused(OAuth2Error):
         self.reason = reason
         self.application_id = application_id
         self.detail = detail
+        self.secret_id = secret_id
 
 
 def refuse(
@@ -72,9 +74,19 @@ def refuse(
     application_id: int | None = None,
     detail: str = "",
     redirect_uri: str | None = None,
+    secret_id: int | None = None,
 ) -> Refused:
-    """Make the exception to raise; `detail` is shown to the operator and holds no secret."""
-    return Refused(reason, application_id=application_id, detail=detail, redirect_uri=redirect_uri)
+    """Make the exception to raise; `detail` is shown to the operator and holds no secret.
+
+    `secret_id` is the row of another application's secret that was sent.
+    """
+    return Refused(
+        reason,
+        application_id=application_id,
+        detail=detail,
+        redirect_uri=redirect_uri,
+        secret_id=secret_id,
+    )
 
 
 # The request itself

@@ -109,6 +109,8 @@ class ProtocolRequest(OAuth2Request):
         self.secret: Secret | None = None
         #: The portal's own page that may get the answer, too: only in a rehearsal.
         self.own_callback: str | None = None
+        #: Of whoever sent it; "" when that does not matter.
+        self.address = ""
         #: Claims asked for by name that the person agreed to (OpenID Connect Core §5.5).
         self.claims = ClaimsRequest()
 
@@ -131,7 +133,9 @@ def read_machine_request(call: MachineCall, issuer: str) -> ProtocolRequest:
         raise refuse(PARAMETERS_IN_URL)
     data = parse_form(_form(call.body, call.content_type))
     credentials = _credentials(call.authorization, data)
-    return ProtocolRequest("POST", issuer + call.path, Payload(data), credentials=credentials)
+    asked = ProtocolRequest("POST", issuer + call.path, Payload(data), credentials=credentials)
+    asked.address = call.address
+    return asked
 
 
 def read_authorization_request(request: Request, issuer: str) -> ProtocolRequest:

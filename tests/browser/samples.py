@@ -6,9 +6,11 @@ from portal.models import (
     ApplicationSecret,
     Consent,
     DeviceCode,
+    MisusedSecret,
     OneTimeLink,
     Refusal,
     Scope,
+    SecretNetwork,
     Session,
     User,
 )
@@ -18,7 +20,7 @@ from portal.models.application import (
     DEVICE_CODE,
     REFRESH_TOKEN,
 )
-from portal.oauth.refusals import REDIRECT_URI_MISMATCH, SECRET_RETIRED
+from portal.oauth.refusals import REDIRECT_URI_MISMATCH, SECRET_OF_ANOTHER, SECRET_RETIRED
 from tests.factories import make_user
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -208,6 +210,39 @@ def add_second_secret(client_id: str = REPORTS) -> int:
     used = ApplicationSecret.update(last_used_at=now() - MINUTE, last_used_from="2001:db8:7::/48")
     used.where(ApplicationSecret.id == new.id).execute()
     return old.id
+
+
+def reuse_secrets() -> None:
+    """Invoice Bot's secret is used from three networks, and was sent for Field Survey."""
+    invoices, survey = (Application.with_client_id(it) for it in (INVOICES, SURVEY))
+    secret = invoices.live_secrets[-1]
+    for network, version, returns, first, last in (
+        ("203.0.113.0/24", 4, 40, 90 * DAY, MINUTE),
+        ("198.51.100.0/24", 4, 36, 2 * DAY, 3 * MINUTE),
+        ("192.0.2.0/24", 4, 0, 60 * DAY, 30 * DAY),
+        ("2001:db8:7::/48", 6, 0, 60 * DAY, 5 * MINUTE),
+    ):
+        SecretNetwork.create(
+            secret=secret,
+            network=network,
+            version=version,
+            returns=returns,
+            first_at=now() - first,
+            last_at=now() - last,
+        )
+    used = ApplicationSecret.update(last_used_at=now() - MINUTE, last_used_from="203.0.113.0/24")
+    used.where(ApplicationSecret.id == secret.id).execute()
+    Application.update(last_used_at=now() - MINUTE).where(Application.id == invoices.id).execute()
+    for _ in range(12):
+        Refusal.note(survey.id, SECRET_OF_ANOTHER.code, INVOICES)
+    MisusedSecret.create(
+        secret=secret,
+        named_id=survey.id,
+        network="192.0.2.0/24",
+        count=12,
+        first_at=now() - DAY,
+        last_at=now() - 3 * MINUTE,
+    )
 
 
 def add_more_applications(count: int) -> None:

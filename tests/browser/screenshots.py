@@ -70,6 +70,10 @@ def _take_all(portal: PortalServer, tabs: Tabs) -> None:
         grafana = samples.add_grafana()
     administrator.goto(f"{portal.address}/admin/setup/{grafana}/grafana")
     _take(administrator, "setup")
+    with portal.models():
+        samples.reuse_secrets()
+    administrator.goto(f"{portal.address}/admin/reuse")
+    _take(administrator, "reuse")
     administrator.goto(f"{portal.address}/admin/applications/{samples.REPORTS}")
     administrator.get_by_role("button", name="Rotate secret").click()
     administrator.get_by_role("button", name="Make a new secret").click()
