@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from flask import Flask
 
-from portal import cleanup, rotation
+from portal import cleanup, rotation, trust
 from portal.database import database
 from portal.models import Lease
 from portal.models.lease import LEASE_SECONDS
@@ -84,6 +84,7 @@ def once(app: Flask, every: int = 0, show: Show = lambda kind, gone: None) -> di
         if everything:
             with app.app_context():
                 rotation.sweep(app.extensions["portal.settings"])
+                trust.sweep()
             Lease.release(WHOLE_TABLES, holder, done=True)
         done = True
         return {**counts, "logouts_sent": sent}

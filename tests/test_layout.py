@@ -25,6 +25,7 @@ LAYERS = (
         "backup",
         "cleanup",
         "rotation",
+        "trust",
         "copying",
         "health",
         "diagnosis",

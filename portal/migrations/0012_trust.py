@@ -15,7 +15,8 @@ ENDS = "application_trust_ends"
 
 def up(migrator, db):
     # Peewee would make the SQLite table anew, without the triggers that search needs.
-    db.execute_sql("ALTER TABLE application ADD COLUMN trust_ends_at BIGINT")
+    moment = "INTEGER" if isinstance(db, SqliteDatabase) else "BIGINT"
+    db.execute_sql(f"ALTER TABLE application ADD COLUMN trust_ends_at {moment}")
     db.execute_sql("ALTER TABLE application ADD COLUMN trust_approved TEXT NOT NULL DEFAULT ''")
     db.execute_sql(
         f"CREATE INDEX {ENDS} ON application (trust_ends_at) WHERE trust_ends_at IS NOT NULL"

@@ -254,7 +254,15 @@ class Application(Record):
         with transaction():
             mine = self.id
             ApplicationSecret.delete().where(ApplicationSecret.application == mine).execute()
-            tables = (Trust, Refusal, LogoutDelivery, Consent, TokenFamily, AuthorizationCode, DeviceCode)
+            tables = (
+                Trust,
+                Refusal,
+                LogoutDelivery,
+                Consent,
+                TokenFamily,
+                AuthorizationCode,
+                DeviceCode,
+            )
             for table in tables:
                 table.delete().where(table.application_id == mine).execute()
             self.delete_instance()
@@ -289,7 +297,7 @@ class Application(Record):
     @property
     def trust_subject(self) -> str:
         """What an approval of its trust would be for, as it is now."""
-        return subject(self.redirect_uris, self.scopes, self.owner_id, self.confidential)
+        return subject(self.redirect_uris, self.scopes, self.owner_id, self.confidential)  # type: ignore[attr-defined]
 
     @property
     def trusted_until(self) -> int:

@@ -70,7 +70,7 @@ class Trust(Record):
 
 #: Few wait of however many applications.
 Trust.add_index(Trust.asked_at, where=Trust.asked_at.is_null(False), name="trust_asked")
-NOTHING_ASKED = {
+NOTHING_ASKED: dict[str, Any] = {
     "asked_at": None,
     "asker_ids": [],
     "asked_by": "",

@@ -19,7 +19,7 @@ from portal.models.application import (
     REFRESH_TOKEN,
 )
 from portal.oauth.refusals import REDIRECT_URI_MISMATCH, SECRET_RETIRED
-from tests.factories import make_user
+from tests.factories import approve_trust, make_user
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 SIGN_IN = [AUTHORIZATION_CODE, REFRESH_TOKEN]
@@ -148,6 +148,8 @@ def add_people_and_applications() -> None:
             scopes=scopes,
             **unusual,
         )
+        if application.trusted:
+            approve_trust(application)
         Application.update(
             created_at=now() - 40 * DAY, last_used_at=now() - used if used is not None else 0
         ).where(Application.id == application.id).execute()
