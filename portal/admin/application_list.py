@@ -10,10 +10,11 @@ from urllib.parse import urlencode
 from peewee import SQL, Case, Select, Value, fn
 from werkzeug.datastructures import MultiDict
 
+from portal import trust
 from portal.admin.attention import note_attention
 from portal.clock import now
 from portal.database import database
-from portal.models import Application, ApplicationSecret, Refusal, User
+from portal.models import Application, ApplicationSecret, Refusal, Trust, User
 from portal.models.application import FILTERS
 from portal.models.compiled import Compiled, slot
 from portal.models.search import (
@@ -52,8 +53,14 @@ SHOWN = (
     Application.grants,
     Application.confidential,
     Application.trusted,
+    Application.trust_ends_at,
+    Application.trust_approved,
+    Application.redirect_uris,
+    Application.scopes,
+    Application.owner,
     Application.disabled_at,
     Application.last_used_at,
+    User.id,
     User.username,
     User.name,
 )
@@ -102,12 +109,13 @@ class Listing:
         """What the templates of the list need."""
         filters = _filters(now() - DAY)
         which, counts = self._narrowed(filters) if self._found else (filters, None)
-        counts = counts or capped_counts(filters)
+        counts = counts or capped_counts({**filters, **_WAITING})
         page = self._page(which[self.chip], counts[self.chip])
         note_attention(page.rows)
         return {
             "query": self.query,
             "hint": self._hint(),
+            "trust_waiting": counts.get("waiting"),
             "chip": self.chip,
             "sort": self.sort,
             "chips": [
@@ -260,10 +268,26 @@ def _filters(since: int | Value) -> Filters:
     refused = Refusal.select(Refusal.application_id).where(Refusal.last_at > since)
     ending = ApplicationSecret.select(ApplicationSecret.application)
     ending = ending.where(*needed_but_ending(since + DAY))
-    rules = {"attention": Application.id.in_(refused | ending), **FILTERS}
+    asked = Trust.select(Trust.application_id).where(Trust.asked_at.is_null(False))
+    it = Application.alias()
+    trust_ends = it.select(it.id).where(
+        it.trust_ends_at <= since + DAY + trust.SOON_SECONDS, it.trusted
+    )
+    attention = Application.id.in_(refused | ending | asked | trust_ends)
+    rules = {"attention": attention, **FILTERS}
     return {key: (rules[key],) if key else () for key in CHIPS}
 
 
+#: Not a chip: what an administrator has to decide.
+_WAITING = {
+    "waiting": (
+        Application.id.in_(
+            Trust.select(Trust.application_id).where(
+                Trust.asked_at.is_null(False), Trust.refused_at.is_null()
+            )
+        ),
+    )
+}
 # Building these takes longer than running them.
 _TALLY = Compiled(lambda: _tally(slot("ids"), _filters(slot("since"))))
 _TOTALS = Compiled(lambda: _counts(_filters(slot("since")).values(), FEW).bind(database.obj))

@@ -11,8 +11,9 @@ from urllib.parse import urlencode
 
 from flask import current_app
 
+from portal import trust
 from portal.credentials import derive_key
-from portal.models import Application, ApplicationSecret, LogoutDelivery, Refusal
+from portal.models import Application, ApplicationSecret, LogoutDelivery, Refusal, Trust
 from portal.models.application import (
     AUTHORIZATION_CODE,
     CLIENT_CREDENTIALS,
@@ -47,8 +48,22 @@ def page_context(application: Application) -> dict[str, Any]:
         "links": list(_links(application)),
         "connect": _connect(application),
         "unheard": LogoutDelivery.failing(application.id),
+        **_trust(application),
         "warnings": application_rules.warnings(application.__data__),
     }
+
+
+def _trust(application: Application) -> dict[str, Any]:
+    """What is wrong with its trust, in a sentence; None when nothing is."""
+    if not application.trusted:
+        return {"trust_needs": None}
+    row = Trust.of(application.id)
+    soon = trust.ends_soon(application) if application.skips_consent else None
+    waits = ", a renewal waits for approval" if row.waits else ""
+    needs = f"{soon}{waits}." if soon else None
+    if not application.skips_consent:
+        needs = trust.told(application, row)
+    return {"trust_needs": needs, "trust_waits": row.waits}
 
 
 def _secrets(application: Application) -> list[ApplicationSecret]:
