@@ -9,7 +9,6 @@ from flask_wtf import FlaskForm
 from peewee import Select
 from werkzeug.wrappers import Response
 from wtforms import DateField, HiddenField, TextAreaField, ValidationError
-from wtforms.validators import Optional
 
 from portal import trust
 from portal.admin import blueprint
@@ -47,7 +46,7 @@ class AskForm(FlaskForm):
     """Ask to trust it as it is, until a day."""
 
     seen = HiddenField()
-    trust_until = DateField("Trust ends after", validators=[Optional()])
+    trust_until = DateField("Trust ends after")
 
     @property
     def end(self) -> int:
@@ -55,13 +54,11 @@ class AskForm(FlaskForm):
         start = datetime.combine(self.trust_until.data, datetime.min.time(), UTC)
         return trust.end_of_day(int(start.timestamp()))
 
-    def validate_seen(self, field: HiddenField) -> None:
-        # Here, since Optional stops the checks of an empty day.
-        if self.trust_until.data is None:
-            self.trust_until.errors = ["Enter the last day of trust, such as 2027-12-31."]
-            raise ValidationError("The last day of trust is missing.")
+    def validate_trust_until(self, field: DateField) -> None:
+        if field.data is None:
+            field.errors = []
+            raise ValidationError("Enter the last day of trust, such as 2027-12-31.")
         if problem := trust.end_problem(self.end):
-            self.trust_until.errors = [problem]
             raise ValidationError(problem)
 
 
@@ -121,7 +118,6 @@ def ask_trust(client_id: str) -> Response:
     if not application.trusted:
         return see_other(_address(application))
     if not form.validate_on_submit():
-        form.seen.errors = []
         return _page(application, 422, ask=form)
     with transaction():
         claimed = bool(form.seen.data) and application.claim(form.seen.data)
