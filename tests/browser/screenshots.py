@@ -57,6 +57,9 @@ def _take_all(portal: PortalServer, tabs: Tabs) -> None:
     administrator.emulate_media(color_scheme="light")
     with portal.models():
         samples.note_wrong_callback()
+        samples.let_trust_wait()
+    administrator.goto(f"{portal.address}/admin/trust/{samples.WIKI}")
+    _take(administrator, "trust")
     _fill_in_the_form(administrator, portal)
     _take(administrator, "add-application")
     with portal.models():
