@@ -60,7 +60,7 @@ def create(name: str, owner: str, as_json: bool, **given: Any) -> None:
         made, secret = Application.register(owner=person, **settings)
         audit.added(made)
         follow_trust(made, bool(settings.get("trusted")), ends_at)
-    _print_with_secret(made, secret, f"{made.name} is ready.", as_json)
+    _print_with_secret(find(made.client_id), secret, f"{made.name} is ready.", as_json)
 
 
 @command("list", application)
