@@ -17,11 +17,19 @@ from typing import Any
 from peewee import Select, fn
 
 from portal.credentials import ID_BITS
-from portal.models import Application, ApplicationSecret, MisusedSecret, Refusal, TokenFamily
+from portal.models import (
+    Application,
+    ApplicationSecret,
+    MisusedSecret,
+    Refusal,
+    TokenFamily,
+    Trust,
+)
 from portal.models.application import AUTHORIZATION_CODE, DEVICE_CODE, FILTERS
 from portal.models.secret_network import shared_secrets
 from portal.rotation import needed_but_ending
 from portal.text import DAY, MINUTE
+from portal.trust import SOON_SECONDS
 
 #: What was refused so lately counts.
 LATELY_SECONDS = DAY
@@ -38,7 +46,9 @@ def needs_attention(moment: Any) -> tuple[Branch, ...]:
     refused = refusals_that_count(moment, Refusal.application_id)
     ending = secrets_that_end(moment, ApplicationSecret.application)
     reused = secrets_reused(moment, ApplicationSecret.application)
-    return (FILTERS["attention"],), (Application.id.in_(refused | ending | reused),)
+    return (FILTERS["attention"],), (
+        Application.id.in_(refused | ending | reused | _trust_needs(moment)),
+    )
 
 
 def is_broken(moment: Any) -> tuple[Branch, ...]:
@@ -81,6 +91,25 @@ def secrets_reused(moment: Any, *columns: Any, among: list[int] | None = None) -
     shared = shared_secrets(moment, *columns).where(*enabled)
     elsewhere = MisusedSecret.lately(moment, *columns).join(Application).where(*enabled)
     return shared.union_all(elsewhere)
+
+
+def trust_asked(*columns: Any) -> Select:
+    """Trust that waits for approval, or was refused, of enabled applications."""
+    return (
+        Trust.select(*columns)
+        .join(Application, on=(Application.id == Trust.application_id))
+        .where(Trust.asked_at.is_null(False), *_is_trusted(Application))
+    )
+
+
+def _trust_needs(moment: Any) -> Any:
+    it = Application.alias()
+    ends = it.select(it.id).where(it.trust_ends_at <= moment + SOON_SECONDS, *_is_trusted(it))
+    return trust_asked(Trust.application_id).union_all(ends)
+
+
+def _is_trusted(it: Any) -> tuple[Any, ...]:
+    return it.trusted, it.disabled_at.is_null()
 
 
 def _works_again() -> Any:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from peewee import Case, fn
 
-from portal import audit, mail
+from portal import audit, mail, trust
 from portal.database import transaction
 from portal.mail import Letter, MailError
 from portal.models import Application, Offer, User
@@ -68,6 +68,7 @@ def assign(rows: Iterable[Application], heir: User) -> int:
         for it in rows:
             with audit.changing("application.changed", it):
                 it.change(owner=heir)
+                trust.follow(it)
             count += 1
     return count
 
@@ -110,6 +111,7 @@ def accept(application: Application, heir: User) -> bool:
         taken = Offer.take(application.id, heir.id)
         if taken:
             application.change(owner=heir)
+            trust.follow(application)
     return taken
 
 

@@ -27,6 +27,7 @@ LAYERS = (
         "rotation",
         "attention",
         "reuse",
+        "trust",
         "copying",
         "health",
         "diagnosis",

@@ -23,5 +23,6 @@ from portal.admin import (  # noqa: E402
     secrets,  # noqa: F401
     setup,  # noqa: F401
     tester,  # noqa: F401
+    trust,  # noqa: F401
     users,  # noqa: F401
 )

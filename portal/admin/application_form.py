@@ -1,25 +1,30 @@
 """The forms of an application: add, edit, rotate its secret, delete."""
 
 from collections.abc import Iterable
+from datetime import UTC, date, datetime
 from typing import Any, Self
 
 from flask import current_app
+from flask_login import current_user
 from flask_wtf import FlaskForm
 from itsdangerous import BadSignature, URLSafeSerializer
 from peewee import fn
 from wtforms import (
     BooleanField,
+    DateField,
     HiddenField,
     SelectMultipleField,
     StringField,
     TextAreaField,
 )
 from wtforms.fields import SelectChoice, SelectField
-from wtforms.validators import AnyOf
+from wtforms.validators import AnyOf, Optional
 
+from portal import trust
 from portal.admin.connect_fields import ConnectFields
+from portal.clock import now
 from portal.credentials import make_client_id
-from portal.models import Application, Scope, User
+from portal.models import Application, Scope, Trust, User
 from portal.models.application import (
     AUTHORIZATION_CODE,
     DEVICE_CODE,
@@ -56,6 +61,7 @@ class ApplicationForm(ConnectFields, FlaskForm):
     scopes = SelectMultipleField("Scopes", choices=[], validate_choice=False)
     trusted = BooleanField("Trusted")
     trust_reason = TextAreaField("Why is it trusted?")
+    trust_until = DateField("Trust ends after", validators=[Optional()])
     trust_confirm = StringField("Type the application’s name to confirm")
     post_logout_redirect_uris = TextAreaField("Addresses after sign-out")
     require_pkce = OnUnlessSaidField("Require PKCE")
@@ -93,13 +99,16 @@ class ApplicationForm(ConnectFields, FlaskForm):
     seen = HiddenField()
 
     application: Application | None = None
+    #: The end of trust that the page showed.
+    former_end: int | None = None
     person: User
     catalogue: list[Scope]
 
     @classmethod
     def to_add(cls, administrator: User) -> Self:
         """The form as the Add page shows it, or as it was sent."""
-        form = cls._sent_or(owner=administrator.username, **_NEW)
+        end = _as_date(trust.usual_end())
+        form = cls._sent_or(owner=administrator.username, trust_until=end, **_NEW)
         if not form.is_submitted():
             form.ticket.data = make_ticket(administrator)
         return form
@@ -107,14 +116,16 @@ class ApplicationForm(ConnectFields, FlaskForm):
     @classmethod
     def to_edit(cls, application: Application) -> Self:
         """The form filled in from the application, or as it was sent."""
+        end = Trust.of(application.id).asked_until or application.trust_ends_at
         form = cls._sent_or(
+            trust_until=_as_date(end or trust.usual_end()),
             **{name: getattr(application, name) for name in _SAME},
             **{name: "\n".join(getattr(application, name)) for name in _ADDRESSES},
             owner=application.owner.username,
             refresh_tokens=REFRESH_TOKEN in application.grants,
             seen=str(application.version),
         )
-        form.application = application
+        form.application, form.former_end = application, end
         return form
 
     @classmethod
@@ -152,6 +163,25 @@ class ApplicationForm(ConnectFields, FlaskForm):
             "trust_reason": _text(self.trust_reason) if self.trusted.data else "",
         }
 
+    def chosen_end(self) -> int | None:
+        """The end of trust, when the form says another one than the page showed."""
+        chosen = self.trust_until.data
+        if not self.trusted.data or chosen is None:
+            return None
+        if self.former_end and chosen == _as_date(self.former_end):
+            return None
+        start = datetime.combine(chosen, datetime.min.time(), UTC)
+        return trust.end_of_day(int(start.timestamp()))
+
+    @property
+    def approves_itself(self) -> bool:
+        """Whether there is nobody else to approve trust."""
+        return not trust.other_administrators(str(current_user.id))
+
+    @property
+    def today(self) -> str:
+        return trust.day(now())
+
     def validate(self, extra_validators: Any = None) -> bool:
         """Whether it may be saved; else every field says what to change."""
         super().validate(extra_validators)
@@ -178,6 +208,12 @@ class ApplicationForm(ConnectFields, FlaskForm):
     def _check_trust(self, settings: dict[str, Any]) -> None:
         if not settings["trust_reason"]:
             _add_error(self.trust_reason, "Say why people need not be asked.")
+        if self.trust_until.raw_data and not self.trust_until.data:
+            self.trust_until.errors = ["Enter the last day of trust, such as 2027-12-31."]
+        elif end := self.chosen_end():
+            problem = trust.end_problem(end)
+            if problem:
+                _add_error(self.trust_until, problem)
         was_trusted = self.application is not None and self.application.trusted
         if not was_trusted and fold(_text(self.trust_confirm)) != fold(settings["name"]):
             _add_error(
@@ -282,6 +318,10 @@ def people_like(text: str, limit: int = 8) -> Iterable[User]:
 
 def _add_error(field: Any, sentence: str) -> None:
     field.errors = [*field.errors, sentence]
+
+
+def _as_date(moment: int) -> date:
+    return datetime.fromtimestamp(moment, UTC).date()
 
 
 def _text(field: Any) -> str:

@@ -13,7 +13,7 @@ from werkzeug.datastructures import MultiDict
 from portal.attention import Branch, is_broken, needs_attention
 from portal.clock import now
 from portal.database import database
-from portal.models import Application, User
+from portal.models import Application, Trust, User
 from portal.models.application import FILTERS
 from portal.models.compiled import Compiled, slot
 from portal.models.search import (
@@ -55,9 +55,15 @@ SHOWN = (
     Application.confidential,
     Application.concerns,
     Application.trusted,
+    Application.trust_ends_at,
+    Application.trust_approved,
+    Application.redirect_uris,
+    Application.scopes,
+    Application.owner,
     Application.disabled_at,
     Application.created_at,
     Application.last_used_at,
+    User.id,
     User.username,
     User.name,
     User.disabled_at,
@@ -108,12 +114,13 @@ class Listing:
         """What the templates of the list need."""
         filters = _filters(now())
         which, counts = self._narrowed(filters) if self._found else (filters, None)
-        counts = counts or capped_counts(filters)
+        counts = counts or capped_counts({**filters, **_WAITING})
         page = self._page(which[self.chip], counts[self.chip])
         check_rows(page.rows)
         return {
             "query": self.query,
             "hint": self._hint(),
+            "trust_waiting": counts.get("waiting"),
             "chip": self.chip,
             "sort": self.sort,
             "chips": [
@@ -304,6 +311,18 @@ def _filters(moment: int | Value) -> Filters:
     return {key: rules[key] for key in CHIPS}
 
 
+#: Not a chip: what an administrator has to decide.
+_WAITING: Filters = {
+    "waiting": (
+        (
+            Application.id.in_(
+                Trust.select(Trust.application_id).where(
+                    Trust.asked_at.is_null(False), Trust.refused_at.is_null()
+                )
+            ),
+        ),
+    )
+}
 # Building these takes longer than running them.
 _TALLY = Compiled(lambda: _tally(slot("ids"), _filters(slot("now"))))
 _TOTALS = Compiled(lambda: _counts(_filters(slot("now")).values(), FEW).bind(database.obj))

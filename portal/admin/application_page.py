@@ -11,10 +11,10 @@ from urllib.parse import urlencode
 
 from flask import current_app
 
-from portal import cards, handover, reuse
+from portal import cards, handover, reuse, trust
 from portal.admin.audit import told
 from portal.credentials import derive_key
-from portal.models import Application, ApplicationSecret, LogoutDelivery, Refusal
+from portal.models import Application, ApplicationSecret, LogoutDelivery, Refusal, Trust
 from portal.models.application import (
     AUTHORIZATION_CODE,
     CLIENT_CREDENTIALS,
@@ -56,6 +56,7 @@ def page_context(application: Application) -> dict[str, Any]:
         "history": told(AuditSearch(applications=[application.id]).latest(SHOWN_EVENTS)),
         "orphan": _orphan(application),
         "checkup": check(application),
+        **_trust(application),
         # Of PKCE the check-up speaks.
         "warnings": application_rules.warnings({**application.__data__, "require_pkce": True}),
     }
@@ -65,6 +66,19 @@ def _orphan(application: Application) -> dict[str, Any]:
     """What became of the offer of an application whose owner leaves."""
     it = handover.offer_of(application)
     return {"told": handover.told(it), "waits": handover.waits(it)}
+
+
+def _trust(application: Application) -> dict[str, Any]:
+    """What is wrong with its trust, in a sentence; None when nothing is."""
+    if not application.trusted:
+        return {"trust_needs": None}
+    row = Trust.of(application.id)
+    soon = trust.ends_soon(application) if application.skips_consent else None
+    waits = ", a renewal waits for approval" if row.waits else ""
+    needs = f"{soon}{waits}." if soon else None
+    if not application.skips_consent:
+        needs = trust.told(application, row)
+    return {"trust_needs": needs, "trust_waits": row.waits}
 
 
 def _secrets(application: Application) -> list[ApplicationSecret]:

@@ -7,7 +7,7 @@ from flask_login import current_user
 from peewee import IntegrityError
 from werkzeug.wrappers import Response
 
-from portal import audit, rotation
+from portal import audit, rotation, trust
 from portal.admin import blueprint
 from portal.admin.application_form import (
     ApplicationForm,
@@ -70,12 +70,13 @@ def add_application() -> Response:
                 client_id=client_id, owner=form.person, **form.settings()
             )
             audit.added(application)
+            trust.follow(application, form.chosen_end())
     except IntegrityError:
         return _added_before(form, client_id)
     if secret is None:
         flash(f"{application.name} was added.", "success")
         return see_other(_address(application))
-    return _page(application, secret=secret, card=form.card)
+    return _page(_find(application.client_id), secret=secret, card=form.card)
 
 
 def _added_before(form: ApplicationForm, client_id: str | None) -> Response:
@@ -147,10 +148,13 @@ def change_application(client_id: str) -> Response:
     form = ApplicationForm.to_edit(application)
     if not form.validate_on_submit():
         return _form_page(form, 422)
-    with audit.changing("application.changed", application):
-        claimed = _claim(application, form.seen.data)
+    with transaction():
+        with audit.changing("application.changed", application):
+            claimed = _claim(application, form.seen.data)
+            if claimed:
+                application.change(owner=form.person, **form.settings())
         if claimed:
-            application.change(owner=form.person, **form.settings())
+            trust.follow(application, form.chosen_end())
     if not claimed:
         form.seen.data = str(_find(client_id).version)
         return _refused(

@@ -3,7 +3,7 @@
 from flask import abort, flash, request
 from werkzeug.wrappers import Response
 
-from portal import audit
+from portal import audit, trust
 from portal.admin import blueprint
 from portal.admin.doctor_page import Case, case_of, cases_of, others_with
 from portal.database import transaction
@@ -155,5 +155,6 @@ def _save(application: Application, refusal: Refusal, sent: str, former: str | N
             before={"redirect_uris": before},
             after={"redirect_uris": fresh.redirect_uris},
         )
+        trust.follow(fresh)
         refusal.settle()
     return None

@@ -9,7 +9,7 @@ from peewee import IntegrityError, Value
 from werkzeug.wrappers import Response
 from wtforms import BooleanField, StringField, ValidationError
 
-from portal import audit
+from portal import audit, trust
 from portal.admin import blueprint
 from portal.admin.application_form import DeleteForm
 from portal.admin.application_list import capped_counts
@@ -142,8 +142,12 @@ def delete_scope(name: str) -> Response:
     form = DeleteForm()
     if not form.confirms(scope.name):
         return _delete_page(scope, form, 422)
-    with audit.deleting(scope):
-        scope.remove()
+    with transaction():
+        holders = list(Application.allowed_scope(scope.name))
+        with audit.deleting(scope):
+            scope.remove()
+        for application in holders:
+            trust.follow(application)
     flash(f"{scope.name} is deleted.", "success")
     return see_other(ADDRESS)
 

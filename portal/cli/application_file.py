@@ -5,12 +5,21 @@ import json
 import re
 import sys
 from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
 import click
 
-from portal import audit
-from portal.cli.application_settings import as_settings, change, check, find, read_grants
+from portal import audit, trust
+from portal.cli.application_settings import (
+    as_settings,
+    change,
+    check,
+    find,
+    read_day,
+    read_grants,
+    trust_until,
+)
 from portal.cli.command import BadInput, command, print_json
 from portal.cli.users import person_named
 from portal.database import transaction
@@ -36,6 +45,7 @@ KEYS: dict[str, type] = {
     "backchannel_logout_uri": str,
     "trusted": bool,
     "trust_reason": str,
+    "trust_until": str,
     "enabled": bool,
 }
 KINDS = {str: "text", list: "a list of texts", bool: "true or false"}
@@ -72,10 +82,12 @@ def import_file(path: str, as_json: bool) -> None:
 def _import(place: int, entry: dict[str, Any]) -> dict[str, Any]:
     """Make one application what the file says."""
     settings = dict(entry)
+    day = settings.pop("trust_until", None)
     client_id, enabled = settings.pop("client_id"), settings.pop("enabled", None)
     at = f"Application {place} ({client_id})"
     row, secret = Application.with_client_id(client_id), None
     try:
+        ends_at = read_day(day) if day and _is_news(row, day) else None
         if client_id in RESERVED_CLIENT_IDS:
             raise BadInput("This client ID is the address of another page: choose another one.")
         if "grants" in settings:
@@ -91,18 +103,28 @@ def _import(place: int, entry: dict[str, Any]) -> dict[str, Any]:
         settings.setdefault("grants", [])
         row, secret = Application.register(client_id=client_id, **settings)
         audit.added(row)
+        trust.follow(row, ends_at, operator=bool(entry.get("trusted")))
         action = "created"
     else:
         former = {**as_settings(row), "owner": row.owner.id}
         news = {k: v for k, v in settings.items() if former[k] != getattr(v, "id", v)}
         with audit.changing("application.changed", row):
             secret = change(row, news) if news else None
-        action = "updated" if news else "unchanged"
+        was = (row.trust_ends_at, row.skips_consent)
+        trust.follow(row, ends_at, operator=bool(entry.get("trusted")))
+        fresh = find(client_id)
+        again = (fresh.trust_ends_at, fresh.skips_consent) != was
+        action = "updated" if news or again else "unchanged"
     if enabled is not None and enabled != row.is_enabled:
         with audit.changing(f"application.{'enabled' if enabled else 'disabled'}", row):
             row.enable() if enabled else row.disable()
         action = "updated" if action == "unchanged" else action
     return {"client_id": client_id, "action": action, "client_secret": secret}
+
+
+def _is_news(row: Application | None, day: str) -> bool:
+    """Whether a file says another end than the trust has."""
+    return row is None or trust_until(row) != day
 
 
 def write_file(rows: Iterable[Application], as_json: bool) -> None:
@@ -112,6 +134,7 @@ def write_file(rows: Iterable[Application], as_json: bool) -> None:
             "client_id": row.client_id,
             "owner": row.owner.username,
             **as_settings(row),
+            **({"trust_until": until} if (until := trust_until(row)) else {}),
             "enabled": row.is_enabled,
         }
         for row in rows
@@ -185,6 +208,8 @@ def _problem(entry: object) -> str | None:
             near = difflib.get_close_matches(str(key), KEYS, 1, 0.6)
             hint = f" Did you mean {near[0]}?" if near else ""
             return f"There is no key {key!r}.{hint}"
+        if isinstance(value, date):  # YAML knows days when they are not quoted
+            entry[key] = value = value.isoformat()
         kind = KEYS[key]
         texts = not isinstance(value, list) or all(isinstance(item, str) for item in value)
         if not isinstance(value, kind) or not texts:

@@ -1,10 +1,12 @@
 """An application's settings as the commands read, check, change and show them."""
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 import click
 
+from portal import trust
 from portal.cli.command import BadInput, note
 from portal.models import Application, Scope
 from portal.models.application import DEVICE_CODE, GRANTS
@@ -34,6 +36,7 @@ def settings_options(function: Callable) -> Callable:
         click.option("--confidential/--public", default=None, help="Can it keep a secret?"),
         click.option("--trusted/--untrusted", default=None, help="Skip the consent page."),
         click.option("--trust-reason", help="Why it is trusted, for a later review."),
+        click.option("--trust-until", metavar="DAY", help="Its last day, UTC; a year if not said."),
         click.option("--pkce/--no-pkce", "require_pkce", default=None, help="On by default."),
         click.option("--resource-server/--no-resource-server", default=None),
         click.option("--token-format", type=click.Choice(TOKEN_FORMATS), help=FORMAT_HELP),
@@ -63,6 +66,8 @@ def as_dict(row: Application) -> dict[str, object]:
         "client_id": row.client_id,
         "owner": row.owner.username,
         **as_settings(row),
+        "trust_until": trust_until(row),
+        "skips_consent": row.skips_consent,
         "enabled": row.is_enabled,
         "created_at": iso(row.created_at),
         "updated_at": iso(row.updated_at),
@@ -91,6 +96,34 @@ def read_grants(names: Iterable[str]) -> list[str]:
             raise BadInput(f"There is no grant {name!r}: use {', '.join(GRANT_NAMES)}.")
         wanted.add(GRANT_NAMES[name])
     return [grant for grant in GRANTS if grant in wanted]
+
+
+def read_day(text: str) -> int:
+    """The end of a day such as 2027-12-31, when trust may end then."""
+    try:
+        start = datetime.combine(date.fromisoformat(text), time.min, UTC)
+    except ValueError:
+        raise BadInput(f"{text!r} is no day: write --trust-until 2027-12-31.") from None
+    end = trust.end_of_day(int(start.timestamp()))
+    if problem := trust.end_problem(end):
+        raise BadInput(problem)
+    return end
+
+
+def trust_until(row: Application) -> str | None:
+    """The last day of its approved trust."""
+    return trust.day(row.trust_ends_at) if row.trusted and row.trust_ends_at else None
+
+
+def follow_trust(row: Application, marked: bool, ends_at: int | None) -> None:
+    """Approve what the command line marks as trusted; say when trust waits for approval."""
+    trust.follow(row, ends_at, operator=marked)
+    fresh = find(row.client_id)
+    if fresh.trusted and not fresh.skips_consent:
+        note(
+            f"Warning: people see the consent page of {fresh.name} until an administrator"
+            " approves its trust. --trusted approves it as it is now."
+        )
 
 
 def check(settings: dict[str, Any]) -> None:

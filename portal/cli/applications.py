@@ -13,6 +13,8 @@ from portal.cli.application_settings import (
     change,
     check,
     find,
+    follow_trust,
+    read_day,
     read_options,
     settings_options,
 )
@@ -30,11 +32,12 @@ from portal.cli.secrets import as_dict as secret_as_dict
 from portal.cli.users import person_named
 from portal.clock import now
 from portal.database import transaction
-from portal.models import Application, ApplicationSecret, User
+from portal.models import Application, ApplicationSecret, Trust, User
 from portal.models.application import TooManySecrets
 from portal.oauth.checkup import RED
 from portal.oauth.checkup import check as check_up
 from portal.text import ago, date
+from portal.trust import told, usual_end
 
 DAY = 24 * 60 * 60
 
@@ -51,14 +54,17 @@ for _command in (secrets, add_secret, retire_secret):
 @settings_options
 def create(name: str, owner: str, as_json: bool, **given: Any) -> None:
     """Add an application; its secret is printed once."""
+    day = given.pop("trust_until")
     settings = {"name": name, **read_options(given)}
+    ends_at = _end(settings, day)
     settings.setdefault("grants", [])
     with transaction():
         person = person_named(owner)
         check(settings)
         made, secret = Application.register(owner=person, **settings)
         audit.added(made)
-    _print_with_secret(made, secret, f"{made.name} is ready.", as_json)
+        follow_trust(made, bool(settings.get("trusted")), ends_at)
+    _print_with_secret(find(made.client_id), secret, f"{made.name} is ready.", as_json)
 
 
 @command("list", application)
@@ -136,7 +142,9 @@ def update(
     """Change the settings that are given; a list replaces the former list ("" empties it)."""
     with transaction():
         row = find(client_id)
+        day = given.pop("trust_until")
         settings = read_options(given)
+        ends_at = _end(settings, day)
         if name is not None:
             settings["name"] = name
         check({**as_settings(row), **settings})
@@ -146,6 +154,7 @@ def update(
             raise BadInput("Say what to change, for example --name: see --help.")
         with audit.changing("application.changed", row):
             secret = change(row, settings)
+        follow_trust(row, bool(settings.get("trusted")), ends_at)
     _print_with_secret(find(client_id), secret, f"{row.name} is changed.", as_json)
 
 
@@ -203,6 +212,14 @@ def delete(client_id: str, as_json: bool) -> None:
         click.echo(f"{row.name} is deleted.")
 
 
+def _end(settings: dict[str, Any], day: str | None) -> int | None:
+    """When the trust ends that is given here; marking it again gives it anew."""
+    marked = settings.get("trusted")
+    if day and not marked:
+        raise BadInput("--trust-until says how long --trusted lasts: add --trusted.")
+    return read_day(day) if day else usual_end() if marked else None
+
+
 def _print_with_secret(row: Application, secret: str | None, sentence: str, as_json: bool) -> None:
     if as_json:
         print_json({**as_dict(row), "client_secret": secret})
@@ -238,6 +255,7 @@ def _facts(row: Application) -> list[tuple[str, object]]:
         ("resource servers", "  ".join(row.resources)),
         ("back-channel logout", row.backchannel_logout_uri),
         ("trusted", f"{yes_no[row.trusted]}  {row.trust_reason}".rstrip()),
+        ("trust", told(row, Trust.of(row.id))),
         ("enabled", yes_no[row.is_enabled]),
         ("people connected", row.people_connected()),
         ("last used", ago(row.last_used_at)),

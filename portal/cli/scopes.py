@@ -3,7 +3,7 @@
 import click
 from peewee import IntegrityError
 
-from portal import audit
+from portal import audit, trust
 from portal.cli.command import BadInput, Group, command, print_json, print_table
 from portal.database import transaction
 from portal.models import Application, Scope
@@ -72,7 +72,8 @@ def delete(name: str, force: bool, as_json: bool) -> None:
     row = Scope.get_or_none(Scope.name == name) if SCOPE_NAME.fullmatch(name) else None
     if row is None:
         raise BadInput(f"There is no scope {name!r}: scope list shows all of them.")
-    holders = [application.name for application in Application.allowed_scope(row.name)]
+    users = list(Application.allowed_scope(row.name))
+    holders = [application.name for application in users]
     if holders and not force and not row.builtin:
         more = f" and {len(holders) - NAMED} more" if len(holders) > NAMED else ""
         raise BadInput(
@@ -80,8 +81,11 @@ def delete(name: str, force: bool, as_json: bool) -> None:
             " or use --force."
         )
     try:
-        with audit.deleting(row):
-            row.remove()
+        with transaction():
+            with audit.deleting(row):
+                row.remove()
+            for application in users:
+                trust.follow(application)
     except ValueError as error:
         raise BadInput(str(error)) from None
     if as_json:

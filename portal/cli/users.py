@@ -5,7 +5,7 @@ import sys
 import click
 from peewee import IntegrityError
 
-from portal import audit, handover
+from portal import audit, handover, trust
 from portal.cli.command import (
     BadInput,
     Group,
@@ -180,9 +180,12 @@ def delete(name: str, heir: str | None, as_json: bool) -> None:
     with transaction():
         _refuse_last_administrator(person)
         try:
+            theirs = list(person.applications)
             passed = {"new_owner": successor.username} if successor else None
             with audit.deleting(person, after=passed):
                 person.remove(successor)
+            for application in theirs:
+                trust.follow(application)
         except ValueError as error:
             raise BadInput(f"{str(error).rstrip('.')} (--heir NAME).") from None
     if as_json:

@@ -17,6 +17,7 @@ from portal.models.session import Session
 from portal.models.signing_key import SigningKey
 from portal.models.throttle import Throttle
 from portal.models.token import AccessToken, TokenFamily
+from portal.models.trust import Trust
 from portal.models.user import User
 
 TABLES = [
@@ -40,6 +41,7 @@ TABLES = [
     Offer,
     SecretNetwork,
     MisusedSecret,
+    Trust,
 ]
 
 __all__ = [
@@ -63,5 +65,6 @@ __all__ = [
     "SigningKey",
     "Throttle",
     "TokenFamily",
+    "Trust",
     "User",
 ]

@@ -25,6 +25,7 @@ from portal.models.logout_delivery import LogoutDelivery
 from portal.models.offer import Offer
 from portal.models.refusal import Refusal
 from portal.models.token import TokenFamily
+from portal.models.trust import Trust, subject
 from portal.models.user import User, fold
 
 AUTHORIZATION_CODE = "authorization_code"
@@ -79,6 +80,9 @@ class Application(Record):
     backchannel_logout_uri = TextField(default="")
     trusted = BooleanField(default=False)
     trust_reason = TextField(default="")
+    #: Until when the trust was approved, and in what (`trust.subject`); None when in nothing.
+    trust_ends_at = EpochField(null=True)
+    trust_approved = TextField(default="")
     disabled_at = EpochField(null=True)
     #: Raised by every change; cached rows of an older version are not believed.
     version = IntegerField(default=1)
@@ -142,6 +146,8 @@ class Application(Record):
             settings["name_key"] = fold(settings["name"])
         if "grants" in settings:
             settings["grants"] = [g for g in GRANTS if g in set(settings["grants"])]
+        if settings.get("trusted") is False:
+            settings["trust_ends_at"] = None  # trusted again, it is approved again
         with transaction():
             if "owner" in settings and settings["owner"].id != self.owner_id:  # type: ignore[attr-defined]
                 Offer.withdraw(self.id)
@@ -266,7 +272,15 @@ class Application(Record):
             mine = self.id
             ApplicationSecret.delete().where(ApplicationSecret.application == mine).execute()
             Offer.withdraw(mine)
-            tables = (Refusal, LogoutDelivery, Consent, TokenFamily, AuthorizationCode, DeviceCode)
+            tables = (
+                Trust,
+                Refusal,
+                LogoutDelivery,
+                Consent,
+                TokenFamily,
+                AuthorizationCode,
+                DeviceCode,
+            )
             for table in tables:
                 table.delete().where(table.application_id == mine).execute()
             self.delete_instance()
@@ -352,6 +366,23 @@ class Application(Record):
         return grant in self.grants
 
     @property
+    def trust_subject(self) -> str:
+        """What an approval of its trust would be for, as it is now."""
+        return subject(self.redirect_uris, self.scopes, self.owner_id, self.confidential)  # type: ignore[attr-defined]
+
+    @property
+    def trusted_until(self) -> int:
+        """When people are asked again; 0 when they are."""
+        return trusted_until(
+            self.trusted, self.trust_ends_at, self.trust_approved, self.trust_subject
+        )
+
+    @property
+    def skips_consent(self) -> bool:
+        """Whether people are not asked now."""
+        return self.trusted_until > now()
+
+    @property
     def flow_names(self) -> list[str]:
         """The grant flows as the interface names them; refreshing is part of a flow."""
         return [name for grant, name in FLOW_NAMES.items() if grant in self.grants]
@@ -367,6 +398,14 @@ class Application(Record):
     def colour(self) -> int:
         """The avatar's colour, 1 to 7: the same for one application everywhere."""
         return sum(self.client_id.encode()) % AVATAR_COLOURS + 1
+
+
+def trusted_until(trusted: bool, ends_at: int | None, approved: str, is_now: str) -> int:
+    """When trust ends that was approved in what the application is now; 0 for none.
+
+    By comparing, so that no way to change an application can carry its trust along.
+    """
+    return ends_at if trusted and ends_at and approved == is_now else 0
 
 
 #: What the list of applications can be narrowed to. No values: the partial indexes, one for each
@@ -395,6 +434,13 @@ for _name, _rule in FILTERS.items():
             where=_rule,
             name=f"application_{_name}_by_use",
         )
+
+
+Application.add_index(
+    Application.trust_ends_at,
+    where=Application.trust_ends_at.is_null(False),
+    name="application_trust_ends",
+)
 
 
 class ApplicationSecret(Record):

@@ -18,9 +18,11 @@ from portal.models.application import (
     CLIENT_CREDENTIALS,
     Application,
     ApplicationSecret,
+    trusted_until,
 )
 from portal.models.compiled import Compiled, slot
 from portal.models.scope import DEFAULT_SCOPE, PERSONAL
+from portal.models.trust import subject
 
 CACHED_CLIENTS = 10_000
 
@@ -56,6 +58,9 @@ _COLUMNS = (
     Application.subject_type,
     Application.resources,
     Application.backchannel_logout_uri,
+    Application.trust_ends_at,
+    Application.trust_approved,
+    Application.owner,
 )
 _FIRST_SECRET = len(_COLUMNS)
 _LOAD = Compiled(
@@ -107,7 +112,7 @@ class Client(ClientMixin):
         "secrets",
         "subject_type",
         "token_format",
-        "trusted",
+        "trusted_until",
         "version",
     )
 
@@ -119,17 +124,22 @@ class Client(ClientMixin):
         self.post_logout_redirect_uris = tuple(row[5].split())
         self.scopes = _scopes(row[6])
         self.confidential, self.require_pkce = bool(row[7]), bool(row[8])
-        self.resource_server, self.trusted = bool(row[9]), bool(row[10])
+        self.resource_server = bool(row[9])
         self.enabled = row[11] is None
         self.version, self.epoch = row[12], row[13]
         self.last_used_at = row[14]
         self.token_format, self.id_token_alg, self.subject_type = row[15:18]
         self.resources = tuple(row[18].split())
         self.backchannel_logout_uri = row[19]
+        self.trusted_until = self._trusted_until(row) if row[10] else 0
         found = [r[_FIRST_SECRET:] for r in rows if r[_FIRST_SECRET] is not None]
         self.secrets = tuple(Secret(id, bytes(hash), end) for id, hash, end, *_ in found)
         #: When each was last noted, by the address and by the network that it was used from.
         self.secret_seen_at = {(id, place): seen or 0 for id, _, _, seen, place in found}
+
+    def _trusted_until(self, row: tuple) -> int:
+        is_now = subject(self.redirect_uris, row[6].split(), row[22], self.confidential)
+        return trusted_until(bool(row[10]), row[20], row[21], is_now)
 
     # What Authlib asks (ClientMixin)
 
@@ -165,6 +175,11 @@ class Client(ClientMixin):
         return grant_type in self.grants
 
     # Our own
+
+    @property
+    def skips_consent(self) -> bool:
+        """Whether people are not asked: approved as it is now, and not ended."""
+        return self.trusted_until > now()
 
     def live_secret(self, presented: str) -> Secret | None:
         """The live secret that this is, compared in constant time with every one."""

@@ -92,7 +92,7 @@ def _open_scopes(
     person: User, client: Client, requested: list[str], redirect_uri: str, ask_again: bool
 ) -> list[str]:
     """The scopes that the person has not decided on yet."""
-    if client.trusted and not ask_again:
+    if client.skips_consent and not ask_again:
         return []
     if ask_again or not may_remember(client, redirect_uri):
         return requested

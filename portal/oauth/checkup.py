@@ -16,9 +16,10 @@ from portal.attention import (
     refusals_that_count,
     secrets_reused,
     secrets_that_end,
+    trust_asked,
 )
 from portal.clock import now
-from portal.models import Application, ApplicationSecret, Refusal
+from portal.models import Application, ApplicationSecret, Refusal, Trust
 from portal.models.application import AUTHORIZATION_CODE
 from portal.models.concern import (
     LOOPBACK_LEFT,
@@ -32,12 +33,15 @@ from portal.models.concern import (
 from portal.oauth import mismatch, redirect_uris
 from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH
 from portal.text import DAY, ago, date, plural, until
+from portal.trust import ends_soon
 
 GREEN, AMBER, RED, GREY = "green", "amber", "red", "grey"
 WORDS = {GREEN: "Healthy", AMBER: "Needs attention", RED: "Broken", GREY: "Disabled"}
 
-#: No reasons of a refusal: a secret ends soon, or is used in several places.
+#: No reasons of a refusal: a secret ends soon, or is used in several places; trust waits for an
+#: administrator, or was refused.
 ENDING, REUSED = "ending", "reused"
+TRUST_WAITS, TRUST_REFUSED = "trust_waits", "trust_refused"
 #: What a reason is called in few words, by how its code starts.
 KINDS = {
     "redirect_uri": "redirect error",
@@ -115,6 +119,8 @@ class Facts(NamedTuple):
     refused: list[Refused]
     secret_ends: int | None
     secret_reused: bool
+    #: `TRUST_WAITS`, `TRUST_REFUSED` or nothing.
+    trust: str | None
 
 
 def check_rows(rows: Sequence[Application]) -> None:
@@ -159,17 +165,28 @@ def _facts(rows: Sequence[Application]) -> list[Facts]:
     ending = ending.where(secret.application.in_(ids)).group_by(secret.application)
     refused: dict[int, list[Refused]] = defaultdict(list)
     ends: dict[int, int] = {}
-    places = (secret.application, Value(REUSED), Value(0), Value(0), Value(0), Value(0))
+    places = (secret.application, Value(REUSED), *(Value(0),) * 4)
     reused: set[int] = set()
+    nothing = (Value(0),) * 4
+    waits = Case(None, [(Trust.refused_at.is_null(), TRUST_WAITS)], TRUST_REFUSED)
+    trusts = trust_asked(Trust.application_id, waits, *nothing)
+    trusts = trusts.where(Trust.application_id.in_(ids))
+    trust: dict[int, str] = {}
     told = asked.union_all(ending).union_all(secrets_reused(moment, *places, among=ids))
+    told = told.union_all(trusts)
     for row_id, reason, count, first_at, last_at, is_stuck in told.tuples():
         if reason == REUSED:
             reused.add(row_id)
+        elif reason in (TRUST_WAITS, TRUST_REFUSED):
+            trust[row_id] = reason
         elif reason == ENDING:
             ends[row_id] = first_at
         else:
             refused[row_id].append(Refused(reason, int(count), first_at, last_at, bool(is_stuck)))
-    return [Facts(refused[row_id], ends.get(row_id), row_id in reused) for row_id in ids]
+    return [
+        Facts(refused[row_id], ends.get(row_id), row_id in reused, trust.get(row_id))
+        for row_id in ids
+    ]
 
 
 def _look(row: Application, facts: Facts) -> Iterator[Finding]:
@@ -184,6 +201,8 @@ def _look(row: Application, facts: Facts) -> Iterator[Finding]:
         yield _pkce(row)
         if row.confidential:
             yield _addresses(row)
+    if row.trusted:
+        yield _trust(row, facts.trust)
     yield _use(row)
 
 
@@ -309,6 +328,21 @@ def _addresses(row: Application) -> Finding:
             "Remove the address",
         )
     return Finding("addresses", GREEN, "No development address beside public ones")
+
+
+def _trust(row: Application, asked: str | None) -> Finding:
+    url = f"/admin/trust/{row.client_id}"
+    if asked == TRUST_WAITS:
+        told = "People see the consent page until an administrator approves what it is now."
+        return Finding("trust", AMBER, "Trust waits for approval", told, url, "Look at it")
+    if asked == TRUST_REFUSED:
+        told = "People see the consent page. Read why, and change it or untick Trusted."
+        return Finding("trust", AMBER, "Trust was refused", told, url, "Read why")
+    ends = ends_soon(row)
+    if ends:
+        told = "From then on people see the consent page. Ask another administrator to renew it."
+        return Finding("trust", AMBER, ends, told, url, "Renew it")
+    return Finding("trust", GREEN, "Its trust is approved")
 
 
 def _use(row: Application) -> Finding:

@@ -111,7 +111,7 @@ def enter_code() -> Response:
         application=application,
         user=current_user,
         user_code=code.shown_code,
-        scopes=questions(current_user, code.scopes, locked=application.trusted),
+        scopes=questions(current_user, code.scopes, locked=application.skips_consent),
         owner_name=application.owner.display_name,
         access_lasts=access_lasts(application, settings),
         action="/device/decision",
@@ -138,7 +138,7 @@ def decide_device() -> Response:
     application = _live_application(code)
     if code is None or application is None:
         return stale_page()
-    ticked = code.scopes if application.trusted else request.form.getlist("scope")
+    ticked = code.scopes if application.skips_consent else request.form.getlist("scope")
     given = granted(code.scopes, ticked, request.form.get("decision"))
     if not _decide(code, application, current_user._get_current_object(), given):
         return stale_page()
@@ -149,7 +149,7 @@ def _decide(code: DeviceCode, application: Application, user: User, given: list[
     with transaction():
         if not code.decide(user.id, user.session.auth_time, user.session.sid, given or None):
             return False
-        if given and not application.trusted:
+        if given and not application.skips_consent:
             Consent.give(user.id, application.id, given, code.scopes)
         event = "device.approved" if given else "device.denied"
         after = {"scopes": given} if given else None

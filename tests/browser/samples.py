@@ -12,6 +12,7 @@ from portal.models import (
     Scope,
     SecretNetwork,
     Session,
+    Trust,
     User,
 )
 from portal.models.application import (
@@ -21,10 +22,12 @@ from portal.models.application import (
     REFRESH_TOKEN,
 )
 from portal.oauth.refusals import REDIRECT_URI_MISMATCH, SECRET_OF_ANOTHER, SECRET_RETIRED
-from tests.factories import make_user
+from tests.factories import approve_trust, make_user
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 SIGN_IN = [AUTHORIZATION_CODE, REFRESH_TOKEN]
+HR = "c_8Vn1Kcb6jTy3Lp7ZsE9fd6Jy"
+WIKI = "c_3Du4Pqd8mZc7Fh6WtB5lr7Kc"
 REPORTS = "c_7Qm2Lrg9vKx4Hn8PbW3dx9Fd"
 SURVEY = "c_4Hc5Nsg2gYq8Wd6RzK1mw3Tb"
 LOBBY = "c_5Wt3Jvb7hPx1Mf9QaD4kk8Ge"
@@ -78,7 +81,7 @@ APPLICATIONS = (
     ),
     (
         "HR Connect",
-        "c_8Vn1Kcb6jTy3Lp7ZsE9fd6Jy",
+        HR,
         "hr",
         SIGN_IN,
         ["openid", "profile", "email"],
@@ -118,7 +121,7 @@ APPLICATIONS = (
     ),
     (
         "Wiki",
-        "c_3Du4Pqd8mZc7Fh6WtB5lr7Kc",
+        WIKI,
         "platform",
         SIGN_IN,
         ["openid", "profile", "email"],
@@ -163,6 +166,8 @@ def add_people_and_applications() -> None:
             scopes=scopes,
             **unusual,
         )
+        if application.trusted:
+            approve_trust(application)
         Application.update(
             created_at=now() - 40 * DAY, last_used_at=now() - used if used is not None else 0
         ).where(Application.id == application.id).execute()
@@ -243,6 +248,27 @@ def reuse_secrets() -> None:
         first_at=now() - DAY,
         last_at=now() - 3 * MINUTE,
     )
+
+
+def let_trust_wait() -> None:
+    """Tom changed the Wiki that was trusted; HR Connect's trust ends in 12 days."""
+    wiki, tom = Application.with_client_id(WIKI), User.named("tom")
+    wiki.change(
+        redirect_uris=[*wiki.redirect_uris, "https://wiki.example.com/callback"],
+        scopes=["openid", "profile", "email", "reports:read"],
+    )
+    Trust.keep(
+        wiki.id,
+        approved_at=now() - 200 * DAY,
+        approved_by="priya",
+        approved_owner="platform",
+        asked_at=now() - 3 * HOUR,
+        asker_ids=[str(tom.id)],
+        asked_by="tom",
+        asked_until=wiki.trust_ends_at,
+        asked_subject=wiki.trust_subject,
+    )
+    Application.with_client_id(HR).change(trust_ends_at=now() + 12 * DAY + HOUR)
 
 
 def add_more_applications(count: int) -> None:

@@ -60,6 +60,9 @@ def _take_all(portal: PortalServer, tabs: Tabs) -> None:
     administrator.screenshot(path=FOLDER / "health.png")
     with portal.models():
         samples.note_wrong_callback()
+        samples.let_trust_wait()
+    administrator.goto(f"{portal.address}/admin/trust/{samples.WIKI}")
+    _take(administrator, "trust")
     _fill_in_the_form(administrator, portal)
     _take(administrator, "add-application")
     with portal.models():

@@ -5,6 +5,8 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Page, expect
 
+from portal.models import Application, Trust
+from portal.models.trust import NOTHING_ASKED
 from tests import factories
 from tests.browser import samples, steps
 from tests.browser.looking import NARROW, look
@@ -125,6 +127,37 @@ def test_the_pages_of_applications(tour, portal):
     tour.see("delete", f"/admin/applications/{samples.REPORTS}/delete")
     tour.press("Delete application")
     tour.see("delete-with-error")
+    assert tour.found == []
+
+
+def test_the_pages_of_trust(tour, portal):
+    steps.visit(tour.page, f"{portal.address}/admin/trust", "priya")
+    tour.see("trust-empty")
+    with portal.models():
+        samples.let_trust_wait()
+        wiki = Application.with_client_id(samples.WIKI)
+        kept = wiki.redirect_uris
+        wiki.change(redirect_uris=[*kept, "https://wiki.example.org/" + "a-long-path/" * 12])
+    tour.see("trust", "/admin/trust")
+    tour.see("list-with-trust", "/admin/applications?chip=attention")
+    tour.see("trust-waiting", f"/admin/trust/{samples.WIKI}")
+    tour.see("trust-soon", f"/admin/trust/{samples.HR}")
+    tour.see("application-trust-soon", f"/admin/applications/{samples.HR}")
+    tour.page.goto(f"{portal.address}/admin/trust/{samples.HR}")
+    tour.page.get_by_label("Trust ends after").fill("2020-01-01")
+    tour.press("Ask to renew")
+    tour.see("trust-with-error")
+    tour.see("trust-off", f"/admin/trust/{samples.REPORTS}")
+    tour.page.goto(f"{portal.address}/admin/trust/{samples.WIKI}")
+    tour.page.get_by_label("A word for who asked").fill("The second address is not ours.")
+    tour.press("Refuse")
+    tour.see("trust-refused")
+    tour.see("trust-edit", f"/admin/applications/{samples.WIKI}/edit")
+    with portal.models():
+        wiki.change(redirect_uris=kept[:1], scopes=["openid", "profile", "email"])
+        for it in (wiki, Application.with_client_id(samples.HR)):
+            Trust.keep(it.id, **NOTHING_ASKED)
+            factories.approve_trust(it)
     assert tour.found == []
 
 

@@ -10,8 +10,9 @@ from peewee import PostgresqlDatabase, SqliteDatabase
 from playhouse.migrations import Runner
 from playhouse.schema_diff import diff_models
 
+from portal.clock import now
 from portal.database import MIGRATIONS, database, migrate, open_database, pending_migrations
-from portal.models import TABLES, Scope, User
+from portal.models import TABLES, Scope, Trust, User
 from portal.models.search import find_applications
 from tests.engines import POSTGRES, SQLITE
 from tests.factories import make_application, make_user
@@ -186,3 +187,23 @@ def test_rows_from_before_are_found_after_the_upgrade(empty):
     assert find_applications("cme Rep").ids == [application.id]  # as before: row by row
     migrate()
     assert find_applications("cme Rep").ids == find_applications("lice@").ids == [application.id]
+
+
+def test_what_was_trusted_before_counts_as_approved_for_a_year(empty):
+    migrate()
+    trusted, _ = make_application(make_user("alice"), trusted=True)
+    other, _ = make_application(User.get(), name="Other")
+    migrator = Runner(database.obj, str(MIGRATIONS))
+    migrator.down("0012_trust")
+    migrate()
+    fresh = type(trusted).get_by_id(trusted.id)
+    assert fresh.skips_consent
+    assert abs(fresh.trust_ends_at - now() - 365 * 86400) < 60
+    assert Trust.get().approved_by == "upgrade"
+    assert Trust.get().application_id == trusted.id
+    assert type(other).get_by_id(other.id).trust_ends_at is None
+    fresh.change(scopes=["openid"])
+    assert not fresh.skips_consent
+    # Search goes on working: its triggers are still there.
+    fresh.change(name="Quite another name")
+    assert find_applications("another").ids == [fresh.id]

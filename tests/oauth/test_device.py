@@ -8,7 +8,7 @@ import time_machine
 
 from portal.models import Consent, DeviceCode
 from tests.doors import through_both_doors
-from tests.factories import post
+from tests.factories import approve_trust, post
 from tests.flows import DEVICE_GRANT
 
 pytestmark = through_both_doors
@@ -121,7 +121,7 @@ def test_guessing_is_slow(rp, browser_of, bob):
 
 
 def test_a_trusted_application_still_asks_on_a_device(rp, browser_of, bob):
-    rp.application.change(trusted=True)
+    approve_trust(rp.application)
     device = start(rp)
     assert poll(rp, device).get_json()["error"] == "authorization_pending"
     decide(rp, browser_of(bob), device)
