@@ -15,6 +15,7 @@ from portal.models.session import Session
 from portal.models.signing_key import SigningKey
 from portal.models.throttle import Throttle
 from portal.models.token import AccessToken, TokenFamily
+from portal.models.usage import Usage
 from portal.models.user import User
 
 TABLES = [
@@ -36,6 +37,7 @@ TABLES = [
     Lease,
     AuditEvent,
     Offer,
+    Usage,
 ]
 
 __all__ = [
@@ -57,5 +59,6 @@ __all__ = [
     "SigningKey",
     "Throttle",
     "TokenFamily",
+    "Usage",
     "User",
 ]

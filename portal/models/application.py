@@ -24,6 +24,7 @@ from portal.models.logout_delivery import LogoutDelivery
 from portal.models.offer import Offer
 from portal.models.refusal import Refusal
 from portal.models.token import TokenFamily
+from portal.models.usage import Usage
 from portal.models.user import User, fold
 
 AUTHORIZATION_CODE = "authorization_code"
@@ -261,6 +262,7 @@ class Application(Record):
             ApplicationSecret.delete().where(ApplicationSecret.application == mine).execute()
             Offer.withdraw(mine)
             tables = (Refusal, LogoutDelivery, Consent, TokenFamily, AuthorizationCode, DeviceCode)
+            Usage.delete().where(Usage.application_id == mine).execute()
             for table in tables:
                 table.delete().where(table.application_id == mine).execute()
             self.delete_instance()
