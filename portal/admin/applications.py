@@ -8,7 +8,7 @@ from peewee import IntegrityError
 from werkzeug.wrappers import Response
 
 from portal import audit, rotation
-from portal.admin import blueprint
+from portal.admin import blueprint, dry_run
 from portal.admin.application_form import (
     ApplicationForm,
     DeleteForm,
@@ -144,6 +144,11 @@ def change_application(client_id: str) -> Response:
     form = ApplicationForm.to_edit(application)
     if not form.validate_on_submit():
         return _form_page(form, 422)
+    if request.form.get(dry_run.FIELD) == "back":
+        return _form_page(form)
+    asked = dry_run.unconfirmed(application, form.settings())
+    if asked:
+        return render("admin/applications/confirm.html", application=application, **asked)
     with audit.changing("application.changed", application):
         claimed = _claim(application, form.seen.data)
         if claimed:
