@@ -7,8 +7,8 @@ from flask_login import current_user
 from peewee import IntegrityError
 from werkzeug.wrappers import Response
 
-from portal import audit, rotation
-from portal.admin import blueprint, dry_run
+from portal import audit, dry_run, rotation
+from portal.admin import blueprint
 from portal.admin.application_form import (
     ApplicationForm,
     DeleteForm,

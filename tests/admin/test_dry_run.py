@@ -70,3 +70,10 @@ def test_a_yes_to_one_change_is_no_yes_to_another(browser, served):
 def test_adding_an_address_saves_at_once(browser, served):
     page = edit(browser, served, redirect_uris=f"{REDIRECT_URI}\n{NEW}")
     assert page.status_code == 303
+
+
+def test_the_command_says_the_same_and_changes_nothing(app, served):
+    command = ["application", "update", served.client_id, "--redirect-uri", NEW, "--dry-run"]
+    said = app.test_cli_runner().invoke(args=command)
+    assert "served 3 sign-ins in the last 30 days" in said.output
+    assert uris(served) == [REDIRECT_URI]
