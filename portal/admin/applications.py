@@ -7,7 +7,7 @@ from flask_login import current_user
 from peewee import IntegrityError
 from werkzeug.wrappers import Response
 
-from portal import audit, dry_run, rotation
+from portal import audit, rotation
 from portal.admin import blueprint
 from portal.admin.application_form import (
     ApplicationForm,
@@ -24,7 +24,7 @@ from portal.htmx import render, wants_fragment
 from portal.models import Application, ApplicationSecret
 from portal.models.application import TooManySecrets
 from portal.models.user import fold
-from portal.oauth import application_rules
+from portal.oauth import application_rules, dry_run
 from portal.security import no_store, see_other
 from portal.text import DAY
 

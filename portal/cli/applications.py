@@ -30,11 +30,11 @@ from portal.cli.secrets import as_dict as secret_as_dict
 from portal.cli.users import person_named
 from portal.clock import now
 from portal.database import transaction
-from portal.dry_run import effects
 from portal.models import Application, ApplicationSecret, User
 from portal.models.application import TooManySecrets
 from portal.oauth.checkup import RED
 from portal.oauth.checkup import check as check_up
+from portal.oauth.dry_run import effects
 from portal.text import ago, date
 
 DAY = 24 * 60 * 60

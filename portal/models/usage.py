@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from threading import Lock
+from typing import Any
 
 from peewee import (
     BigIntegerField,
@@ -48,13 +49,13 @@ class Usage(Record):
     @classmethod
     def of(cls, application_id: int, days: int = 30) -> dict[str, dict[str, int]]:
         """Kind by kind, how often each value was used in the last `days` days."""
-        rows = (
-            cls.select(cls.kind, cls.value, fn.SUM(cls.count))
+        rows: Any = (
+            cls.select(cls.kind, cls.value, fn.SUM(cls.count))  # type: ignore[has-type]
             .where(cls.application_id == application_id, cls.day > now() // DAY - days)
             .group_by(cls.kind, cls.value)
         )
         found: dict[str, dict[str, int]] = {REDIRECT_URI: {}, SCOPE: {}}
-        for kind, value, count in rows.tuples():
+        for kind, value, count in list(rows.tuples()):
             found.setdefault(kind, {})[value] = int(count)
         return found
 
