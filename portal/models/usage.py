@@ -50,7 +50,7 @@ class Usage(Record):
     def of(cls, application_id: int, days: int = 30) -> dict[str, dict[str, int]]:
         """Kind by kind, how often each value was used in the last `days` days."""
         rows: Any = (
-            cls.select(cls.kind, cls.value, fn.SUM(cls.count))  # type: ignore[has-type]
+            cls.select(cls.kind, cls.value, fn.SUM(cls.count))
             .where(cls.application_id == application_id, cls.day > now() // DAY - days)
             .group_by(cls.kind, cls.value)
         )
