@@ -61,6 +61,12 @@ class Compiled:
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
             database.cursor().executemany(filled[0][0], [values for _, values in filled])
 
+    def rows_for_batch(self, **values: object) -> list[tuple]:
+        """All rows, each as the driver gives it: what `run_each` needs to know, in its way."""
+        sql, filled = self._filled(values)
+        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+            return database.cursor().execute(sql, filled).fetchall()
+
     def row(self, **values: object) -> Any:
         """The first row, its columns by name; None when there is none."""
         cursor = execute_at_once(*self._filled(values))
