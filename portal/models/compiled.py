@@ -61,12 +61,6 @@ class Compiled:
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
             database.cursor().executemany(filled[0][0], [values for _, values in filled])
 
-    def rows_for_batch(self, **values: object) -> list[tuple]:
-        """All rows, each as the driver gives it: what `run_each` needs to know, in its way."""
-        sql, filled = self._filled(values)
-        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
-            return database.cursor().execute(sql, filled).fetchall()
-
     def row(self, **values: object) -> Any:
         """The first row, its columns by name; None when there is none."""
         cursor = execute_at_once(*self._filled(values))
@@ -80,6 +74,12 @@ class Compiled:
     def count(self, **values: object) -> int:
         """How many rows the statement changed."""
         return execute_at_once(*self._filled(values)).rowcount
+
+    def rows_for_batch(self, **values: object) -> list[tuple]:
+        """All rows, each as the driver gives it: what `run_each` needs to know, in its way."""
+        sql, filled = self._filled(values)
+        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+            return database.cursor().execute(sql, filled).fetchall()
 
 
 def _row_maker(columns: list[str]) -> Callable[[Sequence[object]], Any]:
