@@ -79,6 +79,12 @@ class Compiled:
         """How many rows the statement changed."""
         return execute_at_once(*self._filled(values)).rowcount
 
+    def rows_for_batch(self, **values: object) -> list[tuple]:
+        """All rows, each as the driver gives it: what `run_each` needs to know, in its way."""
+        sql, filled = self._filled(values)
+        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+            return database.cursor().execute(sql, filled).fetchall()
+
 
 def _row_maker(columns: list[str]) -> Callable[[Sequence[object]], Any]:
     return namedtuple("Row", columns)._make  # type: ignore[attr-defined]

@@ -18,6 +18,7 @@ from portal.credentials import new_id
 from portal.models.application import Application, ApplicationSecret
 from portal.models.base import EpochField, IdField, Record
 from portal.models.compiled import Compiled, slot
+from portal.models.search import as_parameter, is_one_of
 
 HOUR, DAY = 60 * 60, 24 * 60 * 60
 #: The partial index is only used for literally this number.
@@ -68,6 +69,14 @@ _COLUMNS = [
 ]
 
 
+def _so_far() -> Any:
+    """Where secrets were used from last, and whether there are several places."""
+    it = ApplicationSecret
+    several = SecretNetwork.select(SecretNetwork.id).where(SecretNetwork.secret == it.id)
+    columns = it.id, it.last_used_from, fn.EXISTS(several)
+    return it.select(*columns).where(is_one_of(it.id, slot("ids")))
+
+
 def _remember_former() -> Any:
     """The one network so far, as soon as there is another."""
     it = ApplicationSecret
@@ -80,7 +89,7 @@ def _remember_former() -> Any:
 
 
 def _note() -> Any:
-    """This network, unless it is the only one so far."""
+    """This network beside others."""
     it, mine, other = ApplicationSecret, SecretNetwork.alias(), SecretNetwork.alias()
     others = other.select(other.id).where(other.secret == it.id)
     came_back = fn.EXISTS(
@@ -104,11 +113,7 @@ def _note() -> Any:
             Case(None, [(left, 0), (came_back, slot("now"))], mine.returned_at),
         )
         .left_outer_join(mine, on=((mine.secret == it.id) & (mine.network == slot("network"))))
-        .where(
-            it.id == slot("id"),
-            ((it.last_used_from != "") & (it.last_used_from != slot("network")))
-            | fn.EXISTS(others),
-        )
+        .where(it.id == slot("id"))
     )
     table = SecretNetwork
     return table.insert_from(select, fields=_COLUMNS).on_conflict(
@@ -127,7 +132,8 @@ def _forget() -> Any:
     )
 
 
-_REMEMBER_FORMER, _NOTE, _FORGET = Compiled(_remember_former), Compiled(_note), Compiled(_forget)
+_SO_FAR, _REMEMBER_FORMER = Compiled(_so_far), Compiled(_remember_former)
+_NOTE, _FORGET = Compiled(_note), Compiled(_forget)
 
 
 def note_networks(notes: list[tuple[int, str, int]], crowded: set[int]) -> None:
@@ -135,6 +141,14 @@ def note_networks(notes: list[tuple[int, str, int]], crowded: set[int]) -> None:
 
     Of the secrets in `crowded`, which may have too many, the oldest networks are forgotten.
     """
+    places: dict[int, set[str]] = {}
+    for secret_id, network, _ in notes:
+        places.setdefault(secret_id, set()).add(network)
+    # Nearly all secrets are used from one place: these cost no more than this look.
+    among = set()
+    for secret_id, former, several in _SO_FAR.rows_for_batch(ids=as_parameter(list(places))):
+        if several or len(places[secret_id] | ({former} - {""})) > 1:
+            among.add(secret_id)
     rows = [
         {
             "id": secret_id,
@@ -145,10 +159,11 @@ def note_networks(notes: list[tuple[int, str, int]], crowded: set[int]) -> None:
             "left_before": moment - QUIET_SECONDS,
         }
         for secret_id, network, moment in notes
+        if secret_id in among
     ]
-    for statement in (_REMEMBER_FORMER, _NOTE):
+    for statement in (_REMEMBER_FORMER, _NOTE) if rows else ():
         statement.run_each([{**row, "row_id": new_id()} for row in rows])
-    if crowded:
+    if crowded := crowded & among:
         _FORGET.run_each([{"id": secret_id} for secret_id in sorted(crowded)])
 
 
