@@ -25,6 +25,7 @@ LAYERS = (
         "backup",
         "cleanup",
         "rotation",
+        "story",
         "copying",
         "health",
         "diagnosis",
