@@ -126,24 +126,30 @@ class Story:
         )
 
     @classmethod
-    def latest(cls, *which: Any, by_end: bool = False) -> list[Self]:
-        """The latest families that match, told; by their start, or those that reuse ended."""
-        families = TokenFamily.select()
-        if by_end:
-            families = families.where(TokenFamily.ended_verdict.is_null(False), *which)
-            families = families.order_by(TokenFamily.ended_at.desc(), TokenFamily.id.desc())
-        else:
-            families = families.where(*which).order_by(TokenFamily.id.desc())
+    def latest(cls, *which: Any) -> list[Self]:
+        """The families that match and started last, told."""
+        return cls._told(TokenFamily.select().where(*which).order_by(TokenFamily.id.desc()))
+
+    @classmethod
+    def reused(cls, *which: Any) -> list[Self]:
+        """The families that match and that an old refresh token ended last, told."""
+        ended = TokenFamily.select().where(TokenFamily.ended_verdict.is_null(False), *which)
+        return cls._told(ended.order_by(TokenFamily.ended_at.desc(), TokenFamily.id.desc()))
+
+    @classmethod
+    def _told(cls, families: Any) -> list[Self]:
         found = list(families.limit(MOST_STORIES))
-        owned = Application.select().where(Application.id.in_({it.application_id for it in found}))
-        people = User.select().where(User.id.in_({it.user_id for it in found}))
-        applications = {it.id: it for it in owned}
-        persons = {it.id: it for it in people}
+        applications = {it.id: it for it in _rows(Application, {f.application_id for f in found})}
+        people = {it.id: it for it in _rows(User, {f.user_id for f in found})}
         return [
-            cls(it, applications[it.application_id], persons[it.user_id], _ending(it), _steps(it))
+            cls(it, applications[it.application_id], people[it.user_id], _ending(it), _steps(it))
             for it in found
-            if it.application_id in applications and it.user_id in persons
+            if it.application_id in applications and it.user_id in people
         ]
+
+
+def _rows(model: Any, ids: set[int]) -> Any:
+    return model.select().where(model.id.in_(ids))
 
 
 def _ending(family: TokenFamily) -> Ending | None:

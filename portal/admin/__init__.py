@@ -13,4 +13,4 @@ def init_app(app: Flask) -> None:
 
 
 # Each module adds its routes to the blueprint.
-from portal.admin import applications, audit, doctor, scopes, secrets, users  # noqa: E402, F401
+from portal.admin import applications, audit, connections, doctor, scopes, secrets, users  # noqa: E402, F401
