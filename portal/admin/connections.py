@@ -27,7 +27,7 @@ def list_connections() -> Response:
         application=application,
         person=person,
         reused=Story.reused(*which),
-        latest=Story.latest(*which) if which else [],
+        latest=Story.latest(*which, TokenFamily.ended_verdict.is_null()) if which else [],
         most=MOST_STORIES,
     )
 
