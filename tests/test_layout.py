@@ -28,6 +28,7 @@ LAYERS = (
         "attention",
         "reuse",
         "trust",
+        "story",
         "copying",
         "health",
         "diagnosis",

@@ -8,9 +8,10 @@ from portal import audit
 from portal.account import blueprint
 from portal.database import transaction
 from portal.htmx import render
-from portal.models import Application, Consent, Offer, Scope
+from portal.models import Application, Consent, Offer, Scope, TokenFamily
 from portal.models.connection import Connection
 from portal.security import see_other, sign_in_required
+from portal.story import Story
 
 
 @blueprint.get("/account/connections")
@@ -22,6 +23,8 @@ def list_connections() -> Response:
         connections=Connection.of(current_user.id),
         catalogue=Scope.catalogue(),
         offers=Offer.open_count(current_user.id),
+        stories=Story.latest(TokenFamily.user_id == current_user.id),
+        reused=Story.reused(TokenFamily.user_id == current_user.id),
     )
 
 

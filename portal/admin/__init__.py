@@ -16,6 +16,7 @@ def init_app(app: Flask) -> None:
 from portal.admin import (  # noqa: E402
     applications,  # noqa: F401
     audit,  # noqa: F401
+    connections,  # noqa: F401
     doctor,  # noqa: F401
     leaving,  # noqa: F401
     reuse,  # noqa: F401

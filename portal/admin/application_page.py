@@ -26,7 +26,7 @@ from portal.models.refusal import DETAIL_LENGTH, NOBODY
 from portal.models.scope import PERSONAL
 from portal.oauth import application_rules, mismatch, redirect_uris
 from portal.oauth.checkup import check
-from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH
+from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH, REFRESH_REUSED
 
 SHOWN_SECRETS = 10
 SHOWN_EVENTS = 5
@@ -106,6 +106,8 @@ class ShownRefusal:
     #: (sent, saved, differs, name) for each part of a redirect URI.
     diff: list[redirect_uris.Part] = field(default_factory=list)
     can_save: bool = False
+    #: An old refresh token came: the connections' page knows more.
+    is_reuse: bool = False
 
 
 def refusals_of(application: Application) -> list[ShownRefusal]:
@@ -158,6 +160,7 @@ def plain(refusal: Refusal) -> ShownRefusal:
         reference=refusal.reference,
         sent=refusal.detail,
         label=LABELS.get(refusal.reason, "Sent"),
+        is_reuse=refusal.reason == REFRESH_REUSED.code,
     )
 
 

@@ -8,6 +8,7 @@ million of them nearly every note is a write to pages that nobody else has touch
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -173,6 +174,7 @@ def _at_once() -> Iterator[None]:
 IPV4_BITS, IPV6_BITS = 24, 48
 
 
+@lru_cache(maxsize=1024)
 def network_of(address: str) -> str:
     """The network of an IP address: `203.0.113.0/24`, `2001:db8:7::/48`; "" for anything else."""
     try:

@@ -99,6 +99,7 @@ FIND_FAMILY = Compiled(
             TokenFamily.created_at,
             TokenFamily.expires_at,
             TokenFamily.ended_at,
+            TokenFamily.history,
             (
                 Application.disabled_at.is_null()
                 & (Application.epoch == TokenFamily.epoch)
@@ -128,6 +129,7 @@ ROTATE_FAMILY = Compiled(
             TokenFamily.last_used_at: slot("now"),
             TokenFamily.rotations: TokenFamily.rotations + 1,
             TokenFamily.expires_at: slot("expires_at"),
+            TokenFamily.history: slot("history"),
         }
     ).where(
         TokenFamily.id == slot("id"),
@@ -229,6 +231,7 @@ INSERT_FAMILY = Compiled(
             TokenFamily.created_at: slot("now"),
             TokenFamily.last_used_at: slot("now"),
             TokenFamily.expires_at: slot("expires_at"),
+            TokenFamily.history: slot("history"),
         }
     )
 )

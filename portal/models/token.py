@@ -11,6 +11,9 @@ from peewee import BigIntegerField, BlobField, IntegerField, TextField
 from portal.clock import now
 from portal.models.base import EpochField, IdField, Record, WordsField
 
+#: How many rotations a family remembers with time and network.
+KEPT_ROTATIONS = 10
+
 
 class TokenFamily(Record):
     """One line of tokens. Ending it kills all of them at the next request.
@@ -39,6 +42,13 @@ class TokenFamily(Record):
     expires_at = EpochField(index=True)
     ended_at = EpochField(null=True)
     ended_reason = TextField(null=True)
+    #: How it started, and its last rotations; see `remember`. None in rows of before.
+    history = WordsField(null=True)
+    #: When an old refresh token ended it: what that looked like, the network that sent it, and
+    #: how many seconds after that token had been replaced (None: not known any more).
+    ended_verdict = TextField(null=True)
+    ended_from = TextField(null=True)
+    ended_late = IntegerField(null=True)
 
     class Meta:
         # The ids tell whether somebody signed in since a moment.
@@ -59,8 +69,46 @@ class TokenFamily(Record):
         return cls.end_all(reason, cls.id == family_id) == 1
 
     @classmethod
+    def end_reused(cls, family_id: int, verdict: str, network: str, late: int | None) -> bool:
+        """End one family since an old refresh token came, and keep what is known about it."""
+        return (
+            cls.update(
+                ended_at=now(),
+                ended_reason="refresh_reused",
+                ended_verdict=verdict,
+                ended_from=network,
+                ended_late=late,
+            )
+            .where(cls.id == family_id, cls.ended_at.is_null())
+            .execute()
+            == 1
+        )
+
+    @classmethod
     def owned(cls, family_id: int, application_id: int) -> Self | None:
         return cls.get_or_none(cls.id == family_id, cls.application_id == application_id)
+
+
+#: Few families end so: the pages about them look here instead of at all of them.
+TokenFamily.add_index(
+    TokenFamily.index(
+        TokenFamily.application_id,
+        TokenFamily.ended_at,
+        where=TokenFamily.ended_verdict.is_null(False),
+        name="token_family_reused",
+    )
+)
+
+
+def beginning(flow: str, network: str) -> str:
+    """A family's history when it starts: `code@203.0.113.0/24`."""
+    return f"{flow}@{network}"
+
+
+def remember(history: str | None, moment: int, network: str) -> str:
+    """The history with one rotation more (`1732470000@203.0.113.0/24`): the last ten stay."""
+    start, *rotations = (history or "@").split()
+    return " ".join([start, *rotations[1 - KEPT_ROTATIONS :], f"{moment}@{network}"])
 
 
 class AccessToken(Record):

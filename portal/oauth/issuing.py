@@ -12,7 +12,9 @@ from portal.credentials import (
     new_id,
 )
 from portal.models.client import Client, StaleClient
+from portal.models.last_use import network_of
 from portal.models.statements import INSERT_ACCESS_TOKEN, INSERT_FAMILY
+from portal.models.token import beginning
 from portal.oauth.claims import subject_for
 
 JWT_TYPE = "at+jwt"
@@ -91,8 +93,10 @@ def _jwt(
     return server.keys.sign(payload, "ES256", JWT_TYPE)
 
 
-def start_family(server: Any, client: Client, decision: Any) -> str | None:
+def start_family(server: Any, client: Client, decision: Any, flow: str, address: str) -> str | None:
     """Store the family that a code or device code starts; returns its refresh token.
+
+    `flow` is "code" or "device"; of the address only the network is kept.
 
     None when the application may not refresh; the family then lives as long as its access token.
     """
@@ -113,5 +117,6 @@ def start_family(server: Any, client: Client, decision: Any) -> str | None:
         resources=decision.resources,
         now=moment,
         expires_at=moment + seconds,
+        history=beginning(flow, network_of(address)),
     )
     return format_token(REFRESH_TOKEN, decision.id, secret) if refreshes else None

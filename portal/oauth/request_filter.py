@@ -93,7 +93,12 @@ class ProtocolRequest(OAuth2Request):
     """A protocol request as Authlib's grants take it."""
 
     def __init__(
-        self, method: str, uri: str, payload: Payload, credentials: Credentials = ANONYMOUS
+        self,
+        method: str,
+        uri: str,
+        payload: Payload,
+        credentials: Credentials = ANONYMOUS,
+        address: str = "",
     ) -> None:
         # Authlib's own would look whether the address is https: it is the issuer's, which was
         # checked at the start.
@@ -105,12 +110,12 @@ class ProtocolRequest(OAuth2Request):
         self._scope: str | None = None
         self.payload = payload
         self.credentials = credentials
+        #: Of whoever sent it; of a browser's request it is not needed.
+        self.address = address
         #: The secret that proved the client.
         self.secret: Secret | None = None
         #: The portal's own page that may get the answer, too: only in a rehearsal.
         self.own_callback: str | None = None
-        #: Of whoever sent it; "" when that does not matter.
-        self.address = ""
         #: Claims asked for by name that the person agreed to (OpenID Connect Core §5.5).
         self.claims = ClaimsRequest()
 
@@ -133,9 +138,7 @@ def read_machine_request(call: MachineCall, issuer: str) -> ProtocolRequest:
         raise refuse(PARAMETERS_IN_URL)
     data = parse_form(_form(call.body, call.content_type))
     credentials = _credentials(call.authorization, data)
-    asked = ProtocolRequest("POST", issuer + call.path, Payload(data), credentials=credentials)
-    asked.address = call.address
-    return asked
+    return ProtocolRequest("POST", issuer + call.path, Payload(data), credentials, call.address)
 
 
 def read_authorization_request(request: Request, issuer: str) -> ProtocolRequest:

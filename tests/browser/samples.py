@@ -12,6 +12,7 @@ from portal.models import (
     Scope,
     SecretNetwork,
     Session,
+    TokenFamily,
     Trust,
     User,
 )
@@ -291,6 +292,27 @@ def connect(username: str, client_id: str, scopes: list[str]) -> None:
     """This person has allowed it these scopes."""
     application = Application.with_client_id(client_id)
     Consent.give(User.named(username).id, application.id, scopes, scopes)
+
+
+def sign_out(username: str, client_id: str, verdict: str, network: str) -> None:
+    """An old refresh token ended this person's connection a while ago, after twelve refreshes."""
+    application, home, last = Application.with_client_id(client_id), "198.51.100.0/24", now() - HOUR
+    TokenFamily.create(
+        application_id=application.id,
+        user_id=User.named(username).id,
+        epoch=application.epoch,
+        scopes=["openid"],
+        rotations=12,
+        auth_time=now() - DAY,
+        created_at=now() - DAY,
+        expires_at=now() + DAY,
+        history=[f"code@{home}", *(f"{last - step * HOUR}@{home}" for step in range(9, -1, -1))],
+        ended_at=last + 2 * MINUTE,
+        ended_reason="refresh_reused",
+        ended_verdict=verdict,
+        ended_from=network,
+        ended_late=2 * MINUTE,
+    )
 
 
 def password_link(username: str) -> str:

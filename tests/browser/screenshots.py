@@ -77,6 +77,12 @@ def _take_all(portal: PortalServer, tabs: Tabs) -> None:
         samples.reuse_secrets()
     administrator.goto(f"{portal.address}/admin/reuse")
     _take(administrator, "reuse")
+    with portal.models():
+        samples.sign_out("sam", samples.INVOICES, "late", "198.51.100.0/24")
+        samples.sign_out("tom", samples.INVOICES, "elsewhere", "203.0.113.0/24")
+    administrator.goto(f"{portal.address}/admin/connections?application={samples.INVOICES}")
+    administrator.get_by_text("Timeline").first.click()
+    _take(administrator, "connections")
     administrator.goto(f"{portal.address}/admin/applications/{samples.REPORTS}")
     administrator.get_by_role("button", name="Rotate secret").click()
     administrator.get_by_role("button", name="Make a new secret").click()

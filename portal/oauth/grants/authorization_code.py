@@ -132,7 +132,9 @@ class AuthorizationCodeGrant(PortalGrant, grants.AuthorizationCodeGrant):
         resources = asked_resources(self.request, client, code.resources.split())
         with transaction():
             if USE_CODE.count(id=code.id, now=now()) == 1:
-                refresh_token = start_family(self.server, client, code)
+                refresh_token = start_family(
+                    self.server, client, code, "code", self.request.address
+                )
                 return self.tokens_of(code, code.scopes, resources, refresh_token, code.nonce)
         raise self._reused(code)
 

@@ -71,6 +71,8 @@ class DeviceCodeGrant(PortalGrant, AuthlibDeviceCodeGrant):
         resources = asked_resources(self.request, client, code.resources.split())
         with transaction():
             if USE_DEVICE_CODE.count(id=code.id, now=now()) == 1:
-                refresh_token = start_family(self.server, client, code)
+                refresh_token = start_family(
+                    self.server, client, code, "device", self.request.address
+                )
                 return self.tokens_of(code, code.scopes, resources, refresh_token)
         raise refuse(refusals.DEVICE_USED, application_id=client.id)

@@ -17,11 +17,14 @@ from portal.credentials import (
 from portal.database import transaction
 from portal.models import TokenFamily
 from portal.models.client import Client
+from portal.models.last_use import network_of
 from portal.models.statements import FIND_FAMILY, ROTATE_FAMILY
+from portal.models.token import remember
 from portal.oauth import refusals
 from portal.oauth.grants.base import PortalGrant
 from portal.oauth.refusals import refuse
 from portal.oauth.resources import asked_resources
+from portal.story import judge
 
 #: How many rotations back a token is told from a guess: a month of one each quarter of an hour.
 KNOWN_ROTATIONS = 3000
@@ -73,6 +76,7 @@ class RefreshTokenGrant(PortalGrant, grants.RefreshTokenGrant):
                 successor_hash=hash_secret(new_secret),
                 now=now(),
                 expires_at=now() + settings.refresh_token_seconds,
+                history=remember(family.history, now(), network_of(self.request.address)),
             )
             if rotated or self._is_retry(family.id, presented, new_secret):
                 refresh_token = format_token(REFRESH_TOKEN, family.id, new_secret)
@@ -99,20 +103,22 @@ class RefreshTokenGrant(PortalGrant, grants.RefreshTokenGrant):
             abs(now() - family.rotated_at) <= window
         ):
             return
-        if not self._was_issued(family):
+        age = self._age_of_token(family)
+        if age is None:
             raise refuse(refusals.REFRESH_UNKNOWN, application_id=family.application_id)
+        network = network_of(self.request.address)
         with transaction():
-            TokenFamily.end_one("refresh_reused", family.id)
+            TokenFamily.end_reused(family.id, *judge(family.history, age, network, now()))
         raise refuse(refusals.REFRESH_REUSED, application_id=family.application_id)
 
-    def _was_issued(self, family: Any) -> bool:
-        """Whether the presented token leads to the live one, rotation by rotation.
+    def _age_of_token(self, family: Any) -> int | None:
+        """After how many rotations the presented token leads to the live one; None: never.
 
         A guess must not be able to end somebody's family, nor to keep the server busy.
         """
         secret = secret_part(self.request.form["refresh_token"])
-        for _ in range(min(family.rotations, KNOWN_ROTATIONS)):
+        for age in range(1, 1 + min(family.rotations, KNOWN_ROTATIONS)):
             secret = successor(secret, self.server.refresh_key)
             if matches(hash_secret(secret), family.refresh_hash):
-                return True
-        return False
+                return age
+        return None
