@@ -5,11 +5,11 @@ Gathered in memory and written together, as the last uses are (portal/models/las
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from threading import Lock
 from typing import Any
 
 from peewee import (
-    EXCLUDED,
     BigIntegerField,
     CompositeKey,
     DatabaseError,
@@ -72,44 +72,30 @@ class UsageNotes:
     def __init__(self) -> None:
         self._lock = Lock()
         self._counts: Counter[tuple[int, str, str, int]] = Counter()
-        self._written_at = 0
 
     def note(self, application_id: int, scopes: Iterable[str], uri: str = "") -> None:
-        """Count one decision; `uri` is the registered address that it was answered at.
-
-        Written at once while little happens; of a crowd, what comes in the same second waits.
-        """
+        """Count one decision; `uri` is the registered address that it was answered at."""
         day = now() // DAY
         with self._lock:
             for scope in set(scopes):
                 self._counts[application_id, SCOPE, scope, day] += 1
             if uri:
                 self._counts[application_id, REDIRECT_URI, uri, day] += 1
-        if now() != self._written_at:
-            self.write()
 
     def write(self) -> None:
-        """Write what has gathered; what the database does not take now waits for the next time."""
+        """Write what has gathered. What the database does not take is dropped."""
         if not self._counts or database.in_transaction():
             return
         with self._lock:
             counts, self._counts = self._counts, Counter()
-            self._written_at = now()
-        try:
-            with database.transaction():
-                if not on_sqlite():
-                    database.execute_sql("SET LOCAL lock_timeout = '100ms'")
-                _add(counts)
-        except (DatabaseError, InterfaceError):
-            with self._lock:
-                self._counts.update(counts)
-
-
-def _add(counts: Counter[tuple[int, str, str, int]]) -> None:
-    names = ("application_id", "kind", "value", "day", "count")
-    # In one order, so that two processes do not wait for each other.
-    rows = [dict(zip(names, (*key, n), strict=True)) for key, n in sorted(counts.items())]
-    Usage.insert_many(rows).on_conflict(
-        conflict_target=[Usage.application_id, Usage.kind, Usage.value, Usage.day],
-        update={Usage.count: Usage.count + EXCLUDED.count},
-    ).execute()
+        by_key = [(*key, count) for key, count in sorted(counts.items())]
+        with suppress(DatabaseError, InterfaceError), database.transaction():
+            if not on_sqlite():
+                database.execute_sql("SET LOCAL lock_timeout = '100ms'")
+            for application_id, kind, value, day, count in by_key:
+                Usage.insert(
+                    application_id=application_id, kind=kind, value=value, day=day, count=count
+                ).on_conflict(
+                    conflict_target=[Usage.application_id, Usage.kind, Usage.value, Usage.day],
+                    update={Usage.count: Usage.count + count},
+                ).execute()
