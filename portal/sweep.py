@@ -19,7 +19,6 @@ from portal import cleanup, rotation, trust
 from portal.database import database
 from portal.models import Application, Lease
 from portal.models.lease import LEASE_SECONDS
-from portal.models.usage import Usage
 from portal.oauth.backchannel import deliver_due
 
 #: The names of the leases. The second only says when whole tables were last looked at.
@@ -50,7 +49,6 @@ def _sweep_on(app: Flask, every: int, stop: threading.Event) -> None:
         try:
             # Each process has its own; a burst may have left some when it ended.
             app.extensions["portal.oauth"].uses.write()
-            app.extensions["portal.oauth"].usage.write()
             once(app, every)
         except cleanup.Interrupted:
             log.warning("the sweep was taken over by another process")
@@ -87,7 +85,6 @@ def once(app: Flask, every: int = 0, show: Show = lambda kind, gone: None) -> di
         _judge_due(_keeping(holder, lambda kind, judged: None))
         if everything:
             with app.app_context():
-                Usage.forget_old()
                 rotation.sweep(app.extensions["portal.settings"])
                 trust.sweep()
             Lease.release(WHOLE_TABLES, holder, done=True)

@@ -25,7 +25,7 @@ from portal.htmx import render, wants_fragment
 from portal.models import Application, ApplicationSecret
 from portal.models.application import TooManySecrets
 from portal.models.user import fold
-from portal.oauth import application_rules, dry_run
+from portal.oauth import application_rules
 from portal.security import no_store, see_other
 from portal.text import DAY
 
@@ -148,11 +148,6 @@ def change_application(client_id: str) -> Response:
     form = ApplicationForm.to_edit(application)
     if not form.validate_on_submit():
         return _form_page(form, 422)
-    if request.form.get(dry_run.FIELD) == "back":
-        return _form_page(form)
-    asked = dry_run.unconfirmed(application, form.settings())
-    if asked:
-        return render("admin/applications/confirm.html", application=application, **asked)
     with transaction():
         with audit.changing("application.changed", application):
             claimed = _claim(application, form.seen.data)
@@ -305,6 +300,5 @@ def _delete_page(application: Application, form: DeleteForm, status: int = 200) 
         application=application,
         form=form,
         connected=application.people_connected(),
-        served=dry_run.signed_in_lately(application),
         errors=status == 422,
     )

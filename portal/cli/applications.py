@@ -36,7 +36,6 @@ from portal.models import Application, ApplicationSecret, Trust, User
 from portal.models.application import TooManySecrets
 from portal.oauth.checkup import RED
 from portal.oauth.checkup import check as check_up
-from portal.oauth.dry_run import effects
 from portal.text import ago, date
 from portal.trust import told, usual_end
 
@@ -136,15 +135,9 @@ def health(context: click.Context, client_id: str, as_json: bool) -> None:
 @click.argument("client_id", metavar="ID")
 @click.option("--name")
 @click.option("--owner", help="Username or e-mail address.")
-@click.option("--dry-run", is_flag=True, help="Say who is affected, and change nothing.")
 @settings_options
 def update(
-    client_id: str,
-    name: str | None,
-    owner: str | None,
-    dry_run: bool,
-    as_json: bool,
-    **given: Any,
+    client_id: str, name: str | None, owner: str | None, as_json: bool, **given: Any
 ) -> None:
     """Change the settings that are given; a list replaces the former list ("" empties it)."""
     with transaction():
@@ -159,13 +152,6 @@ def update(
             settings["owner"] = person_named(owner)
         if not settings:
             raise BadInput("Say what to change, for example --name: see --help.")
-        if dry_run:
-            said = effects(row, settings)
-            if as_json:
-                print_json({"client_id": row.client_id, "effects": said})
-            else:
-                click.echo("\n".join(said or ["Nobody is affected."]))
-            return
         with audit.changing("application.changed", row):
             secret = change(row, settings)
         follow_trust(row, bool(settings.get("trusted")), ends_at)

@@ -26,7 +26,6 @@ from portal.models.offer import Offer
 from portal.models.refusal import Refusal
 from portal.models.token import TokenFamily
 from portal.models.trust import Trust, subject
-from portal.models.usage import Usage
 from portal.models.user import User, fold
 
 AUTHORIZATION_CODE = "authorization_code"
@@ -276,7 +275,6 @@ class Application(Record):
             tables = (
                 Trust,
                 Refusal,
-                Usage,
                 LogoutDelivery,
                 Consent,
                 TokenFamily,

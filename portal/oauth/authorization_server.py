@@ -20,7 +20,6 @@ from portal.metrics import refusals_counted, tokens_issued
 from portal.models import Application, AuditEvent, Refusal
 from portal.models.client import Client, ClientCache, StaleClient
 from portal.models.last_use import LastUse
-from portal.models.usage import UsageNotes
 from portal.oauth import refusals, rehearsal
 from portal.oauth.authentication_request import AuthenticationRequest
 from portal.oauth.client_authentication import authenticate
@@ -72,7 +71,6 @@ class PortalServer(AuthorizationServer):
         self.settings = settings
         self.clients = ClientCache()
         self.uses = LastUse()
-        self.usage = UsageNotes()
         self.refresh_key = derive_key(settings.secret_key, "refresh token successor")
         self.audit_key = derive_key(settings.secret_key, "audit")
         self.pairwise_key = derive_key(settings.secret_key, "pairwise subject")

@@ -142,7 +142,6 @@ def decide_device() -> Response:
     given = granted(code.scopes, ticked, request.form.get("decision"))
     if not _decide(code, application, current_user._get_current_object(), given):
         return stale_page()
-    current_server().usage.note(application.id, given)
     return render("device/done.html", allowed=bool(given), application_name=application.name)
 
 

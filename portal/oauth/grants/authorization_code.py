@@ -91,11 +91,6 @@ class AuthorizationCodeGrant(PortalGrant, grants.AuthorizationCodeGrant):
             now=now(),
             expires_at=now() + self.server.settings.code_seconds,
         )
-        sent = payload.redirect_uri or client.get_default_redirect_uri() or ""
-        # A native app takes the port it gets: all of them count as the saved address.
-        saved = (uri for uri in client.redirect_uris if redirect_uris.matches(sent, [uri]))
-        uri = sent if sent in client.redirect_uris else next(saved, "")
-        self.server.usage.note(client.id, self.request.scope.split(), uri)
         return format_token(AUTHORIZATION_CODE, row_id, secret)
 
     # At the token endpoint
