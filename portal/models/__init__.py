@@ -14,6 +14,7 @@ from portal.models.session import Session
 from portal.models.signing_key import SigningKey
 from portal.models.throttle import Throttle
 from portal.models.token import AccessToken, TokenFamily
+from portal.models.usage import Usage
 from portal.models.user import User
 
 TABLES = [
@@ -34,6 +35,7 @@ TABLES = [
     LogoutDelivery,
     Lease,
     AuditEvent,
+    Usage,
 ]
 
 __all__ = [
@@ -54,5 +56,6 @@ __all__ = [
     "SigningKey",
     "Throttle",
     "TokenFamily",
+    "Usage",
     "User",
 ]

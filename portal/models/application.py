@@ -22,6 +22,7 @@ from portal.models.device_code import DeviceCode
 from portal.models.logout_delivery import LogoutDelivery
 from portal.models.refusal import Refusal
 from portal.models.token import TokenFamily
+from portal.models.usage import Usage
 from portal.models.user import User, fold
 
 AUTHORIZATION_CODE = "authorization_code"
@@ -38,6 +39,8 @@ GRANTS = (*FLOW_NAMES, REFRESH_TOKEN)
 
 AVATAR_COLOURS = 7
 PREFIX_LENGTH = 8
+#: Where a token comes from.
+ISSUING = (TokenFamily, AuthorizationCode, DeviceCode)
 #: Each request compares its secret with all that are live.
 MOST_SECRETS = 20
 
@@ -248,8 +251,7 @@ class Application(Record):
         with transaction():
             mine = self.id
             ApplicationSecret.delete().where(ApplicationSecret.application == mine).execute()
-            tables = (Refusal, LogoutDelivery, Consent, TokenFamily, AuthorizationCode, DeviceCode)
-            for table in tables:
+            for table in (Refusal, LogoutDelivery, Usage, Consent, *ISSUING):
                 table.delete().where(table.application_id == mine).execute()
             self.delete_instance()
 
