@@ -21,7 +21,7 @@ from portal.models.application import (
 )
 from portal.models.refusal import DETAIL_LENGTH, NOBODY
 from portal.models.scope import PERSONAL
-from portal.oauth import application_rules, mismatch, redirect_uris
+from portal.oauth import application_rules, effects, mismatch, redirect_uris
 from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH
 
 SHOWN_SECRETS = 10
@@ -44,6 +44,7 @@ def page_context(application: Application) -> dict[str, Any]:
         "secrets": _secrets(application),
         "refusals": refusals_of(application),
         "connected": application.people_connected(),
+        "ends": effects.of_stopping(application),
         "links": list(_links(application)),
         "connect": _connect(application),
         "unheard": LogoutDelivery.failing(application.id),

@@ -19,6 +19,8 @@ from portal.cli.command import (
     BadInput,
     Group,
     command,
+    current_settings,
+    note,
     print_facts,
     print_json,
     print_json_rows,
@@ -30,6 +32,7 @@ from portal.cli.users import person_named
 from portal.database import transaction
 from portal.models import Application, ApplicationSecret, User
 from portal.models.application import TooManySecrets
+from portal.oauth import effects
 from portal.text import ago, date
 
 DAY = 24 * 60 * 60
@@ -98,9 +101,15 @@ def show(client_id: str, as_json: bool) -> None:
 @click.argument("client_id", metavar="ID")
 @click.option("--name")
 @click.option("--owner", help="Username or e-mail address.")
+@click.option("--dry-run", is_flag=True, help="Only say what the change would end.")
 @settings_options
 def update(
-    client_id: str, name: str | None, owner: str | None, as_json: bool, **given: Any
+    client_id: str,
+    name: str | None,
+    owner: str | None,
+    dry_run: bool,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Change the settings that are given; a list replaces the former list ("" empties it)."""
     with transaction():
@@ -113,8 +122,12 @@ def update(
             settings["owner"] = person_named(owner)
         if not settings:
             raise BadInput("Say what to change, for example --name: see --help.")
-        with audit.changing("application.changed", row):
-            secret = change(row, settings)
+        if not dry_run:
+            with audit.changing("application.changed", row):
+                secret = change(row, settings)
+    if dry_run:
+        _print_effects(row, settings, as_json)
+        return
     _print_with_secret(find(client_id), secret, f"{row.name} is changed.", as_json)
 
 
@@ -170,6 +183,16 @@ def delete(client_id: str, as_json: bool) -> None:
         print_json({"client_id": row.client_id, "deleted": True})
     else:
         click.echo(f"{row.name} is deleted.")
+
+
+def _print_effects(row: Application, settings: dict[str, Any], as_json: bool) -> None:
+    seconds = current_settings().access_token_seconds
+    ends = [str(effect) for effect in effects.of_change(row, settings, seconds)]
+    if as_json:
+        print_json({"client_id": row.client_id, "effects": ends})
+        return
+    click.echo("\n".join(ends) or "It takes nothing away.")
+    note("Nothing was changed: leave --dry-run out to change it.")
 
 
 def _print_with_secret(row: Application, secret: str | None, sentence: str, as_json: bool) -> None:
