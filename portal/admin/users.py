@@ -271,6 +271,8 @@ def delete_user(username: str) -> Response:
             form=form,
             user=user,
             owned=owned,
+            sessions=len(Session.of(user.id)),
+            connections=len(Connection.of(user.id)),
             errors=errors,
         )
     heir = form.new_owner

@@ -66,6 +66,23 @@ class Usage(Record):
         return found
 
     @classmethod
+    def of_scope(
+        cls, name: str, application_ids: Iterable[int], days: int = RECENT_DAYS
+    ) -> dict[tuple[int, str], int]:
+        """How often some applications used a scope in the last days: by application and kind."""
+        rows: Any = (
+            cls.select(cls.application_id, cls.kind, fn.SUM(cls.count))
+            .where(
+                cls.application_id.in_(list(application_ids)),
+                cls.day > today() - days,
+                cls.kind.in_((SCOPE, MACHINE_SCOPE)),
+                cls.value == name,
+            )
+            .group_by(cls.application_id, cls.kind)
+        )
+        return {(application, kind): int(count) for application, kind, count in rows.tuples()}
+
+    @classmethod
     def scopes_last_used(cls, application_id: int) -> dict[str, int]:
         """When the day began on which each scope was last given; those of 90 days ago are gone."""
         rows: Any = (

@@ -5,7 +5,7 @@ grants do: an address and a flow are asked for at a request, a scope at each req
 and an access token keeps what it carries until it runs out.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -347,3 +347,20 @@ def of_stopping(application: Application) -> list[str]:
     if days:
         found.append(f"It got tokens for itself on {plural(days, 'day')} {look.period}.")
     return found
+
+
+def of_scope(name: str, applications: Sequence[Application]) -> dict[int, str]:
+    """How each of some applications used a scope, by its id: for whoever deletes the scope."""
+    used, when = Usage.of_scope(name, [it.id for it in applications]), period()
+    told = {}
+    for it in applications:
+        signs, days = used.get((it.id, SCOPE), 0), used.get((it.id, MACHINE_SCOPE), 0)
+        parts = [f"given at {plural(signs, 'sign-in')}"] if signs else []
+        parts += [f"taken for itself on {plural(days, 'day')}"] if days else []
+        told[it.id] = f"{' and '.join(parts) or 'not used'} {when}"
+    return told
+
+
+def served(application: Application, uri: str) -> str:
+    """`It served 412 sign-ins in the last 30 days.`, of an address."""
+    return f"It served {_Look(application, 0).sign_ins(REDIRECT_URI, uri)}."

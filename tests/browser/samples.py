@@ -10,6 +10,7 @@ from portal.models import (
     Refusal,
     Scope,
     Session,
+    Usage,
     User,
 )
 from portal.models.application import (
@@ -18,6 +19,7 @@ from portal.models.application import (
     DEVICE_CODE,
     REFRESH_TOKEN,
 )
+from portal.models.usage import FLOW, REDIRECT_URI, SCOPE, today
 from portal.oauth.refusals import REDIRECT_URI_MISMATCH, SECRET_RETIRED
 from tests.factories import make_user
 
@@ -211,6 +213,15 @@ def connect_people(client_id: str, count: int) -> None:
     application = Application.with_client_id(client_id)
     for number in range(1, count + 1):
         Consent.create(user_id=number, application_id=application.id, scopes=["openid"])
+
+
+def note_usage(client_id: str, sign_ins: int) -> None:
+    """So many people signed in to this application today, and gave it all of its scopes."""
+    application = Application.with_client_id(client_id)
+    used = [(FLOW, AUTHORIZATION_CODE), *((SCOPE, name) for name in application.scopes)]
+    for kind, value in [*used, *((REDIRECT_URI, uri) for uri in application.redirect_uris)]:
+        row = {"application_id": application.id, "day": today(), "kind": kind, "value": value}
+        Usage.create(**row, count=sign_ins)
 
 
 def connect(username: str, client_id: str, scopes: list[str]) -> None:
