@@ -53,7 +53,7 @@ class _Look:
         self.application = application
         self.used = Usage.of(application.id)
         self.period = period()
-        self.run_out = f"run out within {lasting(access_token_seconds)}"
+        self.within = f"within {lasting(access_token_seconds)}"
 
     def sign_ins(self, kind: str, value: str) -> str:
         """`412 sign-ins in the last 30 days`."""
@@ -152,7 +152,8 @@ def _scopes(look: _Look, old: Settings, new: Settings) -> Iterator[Effect]:
             f"was given at {look.sign_ins(SCOPE, scope)}.{itself}"
             f" {many(look.people(scope), 'loses it', 'lose it')}.",
             "A request that still asks for it is refused as a whole, so change the application"
-            f" first. Access tokens keep it until they {look.run_out}; a refresh leaves it out.",
+            f" first. Access tokens keep it until they run out, {look.within}; a"
+            " refresh leaves it out.",
             True,
         )
 
@@ -167,15 +168,16 @@ def _grants(look: _Look, old: Settings, new: Settings) -> Iterator[Effect]:
             yield Effect(
                 name,
                 f"are switched off. {people} signed in by them now.",
-                f"They are refused from now on: access tokens {look.run_out}, and then people must"
-                " sign in again.",
+                f"They are refused from now on: access tokens run out {look.within}, and then"
+                " people must sign in again.",
             )
         elif grant == CLIENT_CREDENTIALS:
             days = look.days(FLOW, grant)
             yield Effect(
                 name,
                 f"was used on {plural(days, 'day') if days else 'no day'} {look.period}.",
-                f"The application gets no new token for itself; those it has {look.run_out}.",
+                f"The application gets no new token for itself; those it has run out"
+                f" {look.within}.",
             )
         else:
             goes_on = REFRESH_TOKEN in new["grants"]
@@ -265,7 +267,7 @@ def _tokens(look: _Look, old: Settings, new: Settings) -> Iterator[Effect]:
             "A server that checks tokens by itself refuses them: it must ask Portal."
             if opaque
             else "A server that checks them by itself takes them until they"
-            f" {look.run_out}, also when they are revoked before.",
+            f" run out, {look.within}, also when they are revoked before.",
         )
     if old["id_token_alg"] != new["id_token_alg"]:
         yield Effect(
@@ -282,7 +284,7 @@ def _addresses(look: _Look, old: Settings, new: Settings) -> Iterator[Effect]:
             yield Effect(
                 uri,
                 "is no longer a server that its tokens may be for.",
-                f"A request for such a token is refused; those issued {look.run_out}.",
+                f"A request for such a token is refused; those issued run out {look.within}.",
                 True,
             )
     for uri in old["post_logout_redirect_uris"]:

@@ -6,11 +6,12 @@ from html import unescape
 import pytest
 
 from portal.clock import now
-from portal.models import Application, Consent, Usage
+from portal.models import Application, Consent, Refusal, Usage
 from portal.models.application import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, REFRESH_TOKEN
 from portal.models.usage import FLOW, MACHINE_SCOPE, SCOPE, SINCE, SINCE_ID, today
 from portal.models.usage import REDIRECT_URI as ADDRESS
 from portal.oauth import effects
+from portal.oauth.refusals import REDIRECT_URI_MISMATCH
 from portal.text import date
 from tests.engines import on_both_engines
 from tests.factories import (
@@ -280,3 +281,32 @@ def test_kinds_are_told_apart(rp):
     assert "given at 2 sign-ins" in str(effect)
     assert "for itself on 2 days" in str(effect)
     assert ADDRESS not in str(effect)
+
+
+def test_deleting_a_scope_says_who_uses_it(rp, browser, browser_of, bob, alice):
+    make_application(alice, name="Idle", scopes=["reports:read"])
+    scopes = "openid reports:read"
+    rp.sign_in(browser_of(bob), ticked=scopes.split(), scope=scopes)
+    rp.token("client_credentials", scope="reports:read")
+    rp.http.application.extensions["portal.oauth"].usage.write()
+    text = words(browser.get("/admin/scopes/reports:read/delete"))
+    both = "given at 1 sign-in and taken for itself on 1 day in the last 30 days"
+    assert f"{rp.application.name} : {both}" in text
+    assert "Idle : not used in the last 30 days" in text
+
+
+def test_replacing_an_address_from_the_doctor_says_how_often_it_served(
+    rp, browser, browser_of, bob
+):
+    rp.sign_in(browser_of(bob))
+    rp.http.application.extensions["portal.oauth"].usage.write()
+    reference = Refusal.note(rp.application.id, REDIRECT_URI_MISMATCH.code, OTHER)
+    text = words(browser.get(f"/admin/doctor/{reference}/replace"))
+    assert "It served 1 sign-in in the last 30 days." in text
+
+
+def test_disabling_a_person_says_what_it_cuts_off(rp, browser, browser_of, bob):
+    rp.sign_in(browser_of(bob))
+    text = words(browser.get("/admin/users/bob"))
+    assert "It ends 1 session and cuts off 1 connected app." in text
+    assert "cuts off 1 connected app." in words(browser.get("/admin/users/bob/delete"))

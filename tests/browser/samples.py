@@ -218,6 +218,9 @@ def connect_people(client_id: str, count: int) -> None:
 def note_usage(client_id: str, sign_ins: int) -> None:
     """So many people signed in to this application today, and gave it all of its scopes."""
     application = Application.with_client_id(client_id)
+    Consent.update(scopes=application.scopes).where(
+        Consent.application_id == application.id
+    ).execute()
     used = [(FLOW, AUTHORIZATION_CODE), *((SCOPE, name) for name in application.scopes)]
     for kind, value in [*used, *((REDIRECT_URI, uri) for uri in application.redirect_uris)]:
         row = {"application_id": application.id, "day": today(), "kind": kind, "value": value}
