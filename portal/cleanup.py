@@ -20,11 +20,13 @@ from portal.models import (
     SigningKey,
     Throttle,
     TokenFamily,
+    Usage,
 )
 from portal.models.base import Record
 from portal.models.logout_delivery import PAUSES
 from portal.models.session import IDLE_SECONDS
 from portal.models.throttle import FORGET_SECONDS
+from portal.models.usage import KEPT_DAYS, today
 
 CHUNK = 500
 #: Between two chunks, at least; and so many times as long as the chunk took, so that a busy
@@ -54,8 +56,8 @@ def delete_expired(
 ) -> dict[str, int]:
     """Delete all that has expired; returns how many rows of each kind.
 
-    Without `everything` only tokens and codes, whose ids tell their age: no other row is looked
-    at. Raises Interrupted when `go_on` returns False.
+    Without `everything` only tokens, codes and days of use, whose ids tell their age: no other row
+    is looked at. Raises Interrupted when `go_on` returns False.
     """
     kinds: dict[str, tuple[Any, Any, Any]] = {**_aged(access_token_seconds)}
     if everything:
@@ -79,6 +81,7 @@ def _aged(access_token_seconds: int) -> dict[str, tuple[type[Record], Any, int]]
             code_end,
         ),
         "device_codes": (DeviceCode, DeviceCode.expires_at <= code_end, code_end),
+        "days_of_use": (Usage, Usage.day <= today() - KEPT_DAYS, moment - KEPT_DAYS * DAY),
     }
 
 

@@ -49,6 +49,7 @@ def _sweep_on(app: Flask, every: int, stop: threading.Event) -> None:
         try:
             # Each process has its own; a burst may have left some when it ended.
             app.extensions["portal.oauth"].uses.write()
+            app.extensions["portal.oauth"].usage.write()
             once(app, every)
         except cleanup.Interrupted:
             log.warning("the sweep was taken over by another process")

@@ -72,6 +72,7 @@ def run(app: Flask, listening: socket.socket, threads: int, grace_seconds: int) 
     )
     uvicorn.Server(config).run(sockets=[listening])
     app.extensions["portal.oauth"].uses.write()
+    app.extensions["portal.oauth"].usage.write()
 
 
 class BoundedProtocol(HttpToolsProtocol):

@@ -24,7 +24,7 @@ from portal.models.application import (
 from portal.models.audit_search import AuditSearch
 from portal.models.refusal import DETAIL_LENGTH, NOBODY
 from portal.models.scope import PERSONAL
-from portal.oauth import application_rules, mismatch, redirect_uris
+from portal.oauth import application_rules, effects, mismatch, redirect_uris
 from portal.oauth.checkup import check
 from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH, REFRESH_REUSED
 
@@ -50,6 +50,7 @@ def page_context(application: Application) -> dict[str, Any]:
         "refusals": refusals_of(application),
         "reuse": reuse.report(application),
         "connected": application.people_connected(),
+        "ends": effects.of_stopping(application),
         "links": list(_links(application)),
         "connect": _connect(application),
         "unheard": LogoutDelivery.failing(application.id),

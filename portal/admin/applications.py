@@ -8,7 +8,7 @@ from peewee import IntegrityError
 from werkzeug.wrappers import Response
 
 from portal import audit, rotation, trust
-from portal.admin import blueprint
+from portal.admin import before_saving, blueprint
 from portal.admin.application_form import (
     ApplicationForm,
     DeleteForm,
@@ -25,7 +25,7 @@ from portal.htmx import render, wants_fragment
 from portal.models import Application, ApplicationSecret
 from portal.models.application import TooManySecrets
 from portal.models.user import fold
-from portal.oauth import application_rules
+from portal.oauth import application_rules, effects
 from portal.security import no_store, see_other
 from portal.text import DAY
 
@@ -143,11 +143,18 @@ def edit_application(client_id: str) -> Response:
 
 @blueprint.post("/applications/<client_id>/edit")
 def change_application(client_id: str) -> Response:
-    """Save the changes; 422 when they cannot be, or when somebody else was faster."""
+    """Save the changes; 422 when they cannot be, or when somebody else was faster.
+
+    What takes something away is only saved from the page that says so.
+    """
     application = _find(client_id)
     form = ApplicationForm.to_edit(application)
+    if "back" in request.form:
+        return _form_page(form)
     if not form.validate_on_submit():
         return _form_page(form, 422)
+    if before := before_saving.page(form):
+        return before
     with transaction():
         with audit.changing("application.changed", application):
             claimed = _claim(application, form.seen.data)
@@ -299,6 +306,6 @@ def _delete_page(application: Application, form: DeleteForm, status: int = 200) 
         status=status,
         application=application,
         form=form,
-        connected=application.people_connected(),
+        ends=effects.of_stopping(application),
         errors=status == 422,
     )

@@ -9,7 +9,7 @@ from portal.admin.doctor_page import Case, case_of, cases_of, others_with
 from portal.database import transaction
 from portal.htmx import render
 from portal.models import Application, Refusal, User
-from portal.oauth import application_rules
+from portal.oauth import application_rules, effects
 from portal.oauth.mismatch import ONE_PRESS, REFUSED
 from portal.security import see_other
 
@@ -102,7 +102,12 @@ def _confirm_page(case: Case, what: str) -> Response:
     stop = _stopped(case)
     if stop:
         return stop
-    return render("admin/doctor/confirm.html", case=case, what=what, others=others_with(case))
+    served = ""
+    if what == REPLACE and case.application and case.shown.saved:
+        served = effects.served(case.application, case.shown.saved)
+    return render(
+        "admin/doctor/confirm.html", case=case, what=what, others=others_with(case), served=served
+    )
 
 
 def _stopped(case: Case) -> Response | None:

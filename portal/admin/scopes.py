@@ -17,6 +17,7 @@ from portal.database import transaction
 from portal.htmx import render
 from portal.models import Application, Scope
 from portal.models.scope import SCOPE_NAME
+from portal.oauth import effects
 from portal.security import see_other
 
 ADDRESS = "/admin/scopes"
@@ -182,6 +183,7 @@ def _form_page(form: FlaskForm, scope: Scope | None = None, status: int = 200) -
 
 def _delete_page(scope: Scope, form: DeleteForm, status: int = 200) -> Response:
     count = capped_counts({scope.name: [(_may_ask_for(scope),)]})[scope.name]
+    applications = list(islice(Application.allowed_scope(scope.name), SHOWN_APPLICATIONS))
     return render(
         "admin/scopes/delete.html",
         status=status,
@@ -189,6 +191,7 @@ def _delete_page(scope: Scope, form: DeleteForm, status: int = 200) -> Response:
         scope=scope,
         action=f"{_address(scope)}/delete",
         count=count,
-        applications=list(islice(Application.allowed_scope(scope.name), SHOWN_APPLICATIONS)),
+        applications=applications,
+        used=effects.of_scope(scope.name, applications),
         errors=status == 422,
     )

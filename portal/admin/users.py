@@ -274,6 +274,8 @@ def delete_user(username: str) -> Response:
             user=user,
             owned=owned,
             rows=[(it, handover.told(it)) for it in handover.owned_by(user)],
+            sessions=len(Session.of(user.id)),
+            connections=len(Connection.of(user.id)),
             errors=errors,
         )
     heir = form.new_owner

@@ -22,6 +22,8 @@ from portal.cli.command import (
     BadInput,
     Group,
     command,
+    current_settings,
+    note,
     print_facts,
     print_json,
     print_json_rows,
@@ -34,6 +36,7 @@ from portal.clock import now
 from portal.database import transaction
 from portal.models import Application, ApplicationSecret, Trust, User
 from portal.models.application import TooManySecrets
+from portal.oauth import effects
 from portal.oauth.checkup import RED
 from portal.oauth.checkup import check as check_up
 from portal.text import ago, date
@@ -135,9 +138,15 @@ def health(context: click.Context, client_id: str, as_json: bool) -> None:
 @click.argument("client_id", metavar="ID")
 @click.option("--name")
 @click.option("--owner", help="Username or e-mail address.")
+@click.option("--dry-run", is_flag=True, help="Only say what the change would end.")
 @settings_options
 def update(
-    client_id: str, name: str | None, owner: str | None, as_json: bool, **given: Any
+    client_id: str,
+    name: str | None,
+    owner: str | None,
+    dry_run: bool,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Change the settings that are given; a list replaces the former list ("" empties it)."""
     with transaction():
@@ -152,9 +161,13 @@ def update(
             settings["owner"] = person_named(owner)
         if not settings:
             raise BadInput("Say what to change, for example --name: see --help.")
-        with audit.changing("application.changed", row):
-            secret = change(row, settings)
-        follow_trust(row, bool(settings.get("trusted")), ends_at)
+        if not dry_run:
+            with audit.changing("application.changed", row):
+                secret = change(row, settings)
+            follow_trust(row, bool(settings.get("trusted")), ends_at)
+    if dry_run:
+        _print_effects(row, settings, as_json)
+        return
     _print_with_secret(find(client_id), secret, f"{row.name} is changed.", as_json)
 
 
@@ -218,6 +231,16 @@ def _end(settings: dict[str, Any], day: str | None) -> int | None:
     if day and not marked:
         raise BadInput("--trust-until says how long --trusted lasts: add --trusted.")
     return read_day(day) if day else usual_end() if marked else None
+
+
+def _print_effects(row: Application, settings: dict[str, Any], as_json: bool) -> None:
+    seconds = current_settings().access_token_seconds
+    ends = [str(effect) for effect in effects.of_change(row, settings, seconds)]
+    if as_json:
+        print_json({"client_id": row.client_id, "effects": ends})
+        return
+    click.echo("\n".join(ends) or "It takes nothing away.")
+    note("Nothing was changed: leave --dry-run out to change it.")
 
 
 def _print_with_secret(row: Application, secret: str | None, sentence: str, as_json: bool) -> None:

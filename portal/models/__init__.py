@@ -18,6 +18,7 @@ from portal.models.signing_key import SigningKey
 from portal.models.throttle import Throttle
 from portal.models.token import AccessToken, TokenFamily
 from portal.models.trust import Trust
+from portal.models.usage import Usage
 from portal.models.user import User
 
 TABLES = [
@@ -42,6 +43,7 @@ TABLES = [
     SecretNetwork,
     MisusedSecret,
     Trust,
+    Usage,
 ]
 
 __all__ = [
@@ -66,5 +68,6 @@ __all__ = [
     "Throttle",
     "TokenFamily",
     "Trust",
+    "Usage",
     "User",
 ]

@@ -26,6 +26,7 @@ from portal.models.offer import Offer
 from portal.models.refusal import Refusal
 from portal.models.token import TokenFamily
 from portal.models.trust import Trust, subject
+from portal.models.usage import Usage
 from portal.models.user import User, fold
 
 AUTHORIZATION_CODE = "authorization_code"
@@ -42,6 +43,8 @@ GRANTS = (*FLOW_NAMES, REFRESH_TOKEN)
 
 AVATAR_COLOURS = 7
 PREFIX_LENGTH = 8
+#: Where a token comes from.
+ISSUING = (TokenFamily, AuthorizationCode, DeviceCode)
 #: Each request compares its secret with all that are live.
 MOST_SECRETS = 20
 
@@ -272,16 +275,7 @@ class Application(Record):
             mine = self.id
             ApplicationSecret.delete().where(ApplicationSecret.application == mine).execute()
             Offer.withdraw(mine)
-            tables = (
-                Trust,
-                Refusal,
-                LogoutDelivery,
-                Consent,
-                TokenFamily,
-                AuthorizationCode,
-                DeviceCode,
-            )
-            for table in tables:
+            for table in (Trust, Refusal, LogoutDelivery, Usage, Consent, *ISSUING):
                 table.delete().where(table.application_id == mine).execute()
             self.delete_instance()
 

@@ -20,7 +20,8 @@ from portal.metrics import refusals_counted, tokens_issued
 from portal.models import Application, AuditEvent, Refusal
 from portal.models.client import Client, ClientCache, StaleClient
 from portal.models.last_use import LastUse
-from portal.oauth import refusals, rehearsal
+from portal.models.usage import UsageNotes
+from portal.oauth import redirect_uris, refusals, rehearsal
 from portal.oauth.authentication_request import AuthenticationRequest
 from portal.oauth.client_authentication import authenticate
 from portal.oauth.grants.authorization_code import AuthorizationCodeGrant
@@ -71,6 +72,7 @@ class PortalServer(AuthorizationServer):
         self.settings = settings
         self.clients = ClientCache()
         self.uses = LastUse()
+        self.usage = UsageNotes()
         self.refresh_key = derive_key(settings.secret_key, "refresh token successor")
         self.audit_key = derive_key(settings.secret_key, "audit")
         self.pairwise_key = derive_key(settings.secret_key, "pairwise subject")
@@ -210,7 +212,12 @@ class PortalServer(AuthorizationServer):
         request = grant.request
         request.scope = " ".join(scope for scope in request.scope.split() if scope in allowed)
         request.claims = grant.wishes.claims.within(allowed)
-        return self._send(grant.redirect_uri, request, {"code": grant.save_code(user)})
+        answer = self._send(grant.redirect_uri, request, {"code": grant.save_code(user)})
+        if request.own_callback is None:  # a rehearsal serves nobody
+            client = request.client
+            registered = redirect_uris.registered_as(grant.redirect_uri, client.redirect_uris)
+            self.usage.sign_in(client.id, "authorization_code", request.scope.split(), registered)
+        return answer
 
     def send_error(self, request: ProtocolRequest, error: OAuth2Error) -> Response:
         """Send the person back with an error; `error.redirect_uri` is a checked address."""

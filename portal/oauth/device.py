@@ -142,6 +142,8 @@ def decide_device() -> Response:
     given = granted(code.scopes, ticked, request.form.get("decision"))
     if not _decide(code, application, current_user._get_current_object(), given):
         return stale_page()
+    if given:
+        current_server().usage.sign_in(application.id, DEVICE_CODE, given)
     return render("device/done.html", allowed=bool(given), application_name=application.name)
 
 

@@ -220,10 +220,17 @@ def matches(sent: str, registered: Collection[str]) -> bool:
     On plain http to the own computer only the port may differ, since a native app takes the port
     it gets (RFC 8252 §7.3).
     """
+    return registered_as(sent, registered) is not None
+
+
+def registered_as(sent: str, registered: Collection[str]) -> str | None:
+    """The registered address that `sent` is, whatever its port may be; None when it is none."""
     if sent in registered:
-        return True
+        return sent
     mine = _without_port(sent)
-    return mine is not None and any(mine == _without_port(saved) for saved in registered)
+    if mine is None:
+        return None
+    return next((saved for saved in registered if mine == _without_port(saved)), None)
 
 
 def _without_port(uri: str) -> tuple[str, str] | None:

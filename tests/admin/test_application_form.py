@@ -13,7 +13,7 @@ from portal.models.application import (
     DEVICE_CODE,
     REFRESH_TOKEN,
 )
-from tests.factories import REDIRECT_URI, make_application, make_scope, make_user
+from tests.factories import REDIRECT_URI, make_application, make_scope, make_user, save_anyway
 
 NEW = "/admin/applications/new"
 SECRET = re.compile(r"pcs_[A-Za-z0-9_-]{43}")
@@ -67,7 +67,8 @@ def edit(browser, application, **changes):
         "refresh_tokens": "y" if REFRESH_TOKEN in application.grants else None,
     }
     fields = {**kept, **changes}
-    return browser.post(path, data={k: v for k, v in fields.items() if v is not None})
+    sent = browser.post(path, data={k: v for k, v in fields.items() if v is not None})
+    return save_anyway(browser, sent)
 
 
 def errors(response) -> str:

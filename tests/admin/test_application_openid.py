@@ -5,7 +5,7 @@ import re
 import pytest
 
 from portal.models import Application, LogoutDelivery
-from tests.factories import REDIRECT_URI, make_application, post
+from tests.factories import REDIRECT_URI, make_application, post, save_anyway
 
 CHOICES = {
     "token_format": "jwt",
@@ -39,7 +39,8 @@ def fields(**changes) -> dict:
 
 
 def edit(browser, application, **changes):
-    return post(browser, f"/admin/applications/{application.client_id}/edit", fields(**changes))
+    path = f"/admin/applications/{application.client_id}/edit"
+    return save_anyway(browser, post(browser, path, fields(**changes)))
 
 
 def test_they_are_kept_and_shown_again(browser):

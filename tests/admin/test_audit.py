@@ -10,7 +10,7 @@ from portal import audit
 from portal.models import Application, AuditEvent
 from tests import factories
 from tests.cli.conftest import flask  # noqa: F401
-from tests.factories import PASSWORD, make_application, post
+from tests.factories import PASSWORD, make_application, post, save_anyway
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_a_change_reads_as_before_and_after(browser, alice):
         "confidential": "y",
         "require_pkce": "y",
     }
-    assert post(browser, f"{page}/edit", form).status_code == 303
+    assert save_anyway(browser, post(browser, f"{page}/edit", form)).status_code == 303
     (row,) = AuditEvent.select()
     assert (row.actor, row.event) == ("alice", "application.changed")
     assert json.loads(row.before) == {"redirect_uris": [factories.REDIRECT_URI]}

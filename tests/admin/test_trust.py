@@ -17,6 +17,7 @@ from tests.factories import (
     make_application,
     make_scope,
     make_user,
+    save_anyway,
 )
 from tests.flows import RelyingApp
 
@@ -67,6 +68,7 @@ def save(browser, wiki, **changes):
         **changes,
     }
     response = browser.post(path, data={k: v for k, v in fields.items() if v is not None})
+    response = save_anyway(browser, response)
     assert response.status_code == 303, response.text
     return response
 

@@ -14,6 +14,7 @@ from portal.models import (
     Session,
     TokenFamily,
     Trust,
+    Usage,
     User,
 )
 from portal.models.application import (
@@ -22,6 +23,7 @@ from portal.models.application import (
     DEVICE_CODE,
     REFRESH_TOKEN,
 )
+from portal.models.usage import FLOW, REDIRECT_URI, SCOPE, today
 from portal.oauth.refusals import REDIRECT_URI_MISMATCH, SECRET_OF_ANOTHER, SECRET_RETIRED
 from tests.factories import approve_trust, make_user
 
@@ -286,6 +288,18 @@ def connect_people(client_id: str, count: int) -> None:
     application = Application.with_client_id(client_id)
     for number in range(1, count + 1):
         Consent.create(user_id=number, application_id=application.id, scopes=["openid"])
+
+
+def note_usage(client_id: str, sign_ins: int) -> None:
+    """So many people signed in to this application today, and gave it all of its scopes."""
+    application = Application.with_client_id(client_id)
+    Consent.update(scopes=application.scopes).where(
+        Consent.application_id == application.id
+    ).execute()
+    used = [(FLOW, AUTHORIZATION_CODE), *((SCOPE, name) for name in application.scopes)]
+    for kind, value in [*used, *((REDIRECT_URI, uri) for uri in application.redirect_uris)]:
+        row = {"application_id": application.id, "day": today(), "kind": kind, "value": value}
+        Usage.create(**row, count=sign_ins)
 
 
 def connect(username: str, client_id: str, scopes: list[str]) -> None:

@@ -100,6 +100,15 @@ def _take_all(portal: PortalServer, tabs: Tabs) -> None:
     _take(administrator, "doctor")
     _try_it(administrator, portal)
 
+    with portal.models():
+        samples.note_usage(samples.REPORTS, 412)
+    administrator.goto(f"{portal.address}/admin/applications/{samples.REPORTS}/edit")
+    administrator.get_by_label("Redirect URIs").fill("https://reports.example.org/oidc/callback")
+    administrator.locator('[name=scopes][value="reports:write"]').uncheck()
+    administrator.get_by_role("button", name="Save changes").click()
+    administrator.get_by_role("heading", name="Before you save").wait_for()
+    _take(administrator, "before-saving")
+
     person = tabs.open(reduced_motion="reduce")
     steps.visit(person, f"{portal.address}/login", "sam")
     person.goto(_request(portal, samples.CALLBACK))

@@ -209,3 +209,19 @@ def test_disable_enable_and_delete(flask, owner):
 @pytest.mark.parametrize("client_id", ["nobody", "", "\0", "' OR 1=1 --"])
 def test_an_id_of_no_application(flask, command, client_id):
     assert "application list" in flask("application", command, client_id).complaint
+
+
+def test_a_dry_run_says_what_would_end_and_changes_nothing(flask):
+    made = create(flask, *WEB, "--scope", "openid email", "--json").json
+    update = ("application", "update", made["client_id"])
+    change = ("--redirect-uri", "https://new.example.org/cb", "--scope", "openid", "--dry-run")
+    said = flask(*update, *change)
+    assert "https://wiki.example.org/cb served no sign-in in the last 30 days." in said.out
+    assert "Nobody loses it." in said.out
+    assert "Nothing was changed" in said.err
+    (address, scope) = flask(*update, *change, "--json").json["effects"]
+    assert address.startswith("https://wiki.example.org/cb served")
+    assert scope.startswith("email was given at no sign-in")
+    assert Application.with_client_id(made["client_id"]).scopes == ["openid", "email"]
+    assert "takes nothing away" in flask(*update, "--name", "Wiki 2", "--dry-run").out
+    assert Application.with_client_id(made["client_id"]).name == "Wiki"

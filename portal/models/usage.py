@@ -1,0 +1,203 @@
+"""What each address, scope and grant flow of an application was used for, day by day.
+
+Who came is not kept. A row is one day of one thing; the rows of an application are no more than
+what is registered for it, times the days that are kept. Sign-ins are counted one by one, when a
+code or a device gets its yes. An application that acts for itself is noted once a day: a count
+for each token would cost as much as the token.
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from threading import Lock
+from typing import Any, NamedTuple
+
+from peewee import BigIntegerField, DatabaseError, IntegerField, InterfaceError, TextField, fn
+
+from portal.clock import now
+from portal.credentials import new_id
+from portal.database import database, on_sqlite
+from portal.models.base import IdField, Record
+from portal.models.compiled import Compiled, slot
+
+DAY = 24 * 60 * 60
+#: So many days are asked about, and so many are kept.
+RECENT_DAYS = 30
+KEPT_DAYS = 90
+#: The kinds. A scope that a person gave counts sign-ins; one that an application took for itself,
+#: and the flow client_credentials, count days.
+REDIRECT_URI, SCOPE, MACHINE_SCOPE, FLOW = "redirect_uri", "scope", "machine_scope", "flow"
+#: In place of an application's id: since when this database counts, where it is older than that.
+SINCE_ID, SINCE = 0, "since"
+#: So many notes are written sooner than after a second, as in `LastUse`.
+MOST = 100
+#: One byte for each machine's scope that a process noted today. When two fall on one, the later
+#: is not noted on that day; on the next they fall elsewhere.
+SEEN_BYTES = 1 << 22
+
+
+class Usage(Record):
+    """How often one thing of an application was used on one day (UTC)."""
+
+    id = IdField()
+    application_id = BigIntegerField()
+    #: Days since 1970-01-01.
+    day = IntegerField()
+    kind = TextField()
+    value = TextField()
+    count = IntegerField()
+
+    class Meta:
+        indexes = ((("application_id", "day", "kind", "value"), True),)
+
+    @classmethod
+    def of(cls, application_id: int, days: int = RECENT_DAYS) -> dict[str, dict[str, int]]:
+        """How often each thing was used in the last days, today among them: by kind and value.
+
+        Kinds and values without any use are missing; ask `since` what that means.
+        """
+        found: dict[str, dict[str, int]] = {}
+        rows: Any = (
+            cls.select(cls.kind, cls.value, fn.SUM(cls.count))
+            .where(cls.application_id == application_id, cls.day > today() - days)
+            .group_by(cls.kind, cls.value)
+        )
+        for kind, value, count in rows.tuples():
+            found.setdefault(kind, {})[value] = int(count)
+        return found
+
+    @classmethod
+    def of_scope(
+        cls, name: str, application_ids: Iterable[int], days: int = RECENT_DAYS
+    ) -> dict[tuple[int, str], int]:
+        """How often some applications used a scope in the last days: by application and kind."""
+        rows: Any = (
+            cls.select(cls.application_id, cls.kind, fn.SUM(cls.count))
+            .where(
+                cls.application_id.in_(list(application_ids)),
+                cls.day > today() - days,
+                cls.kind.in_((SCOPE, MACHINE_SCOPE)),
+                cls.value == name,
+            )
+            .group_by(cls.application_id, cls.kind)
+        )
+        return {(application, kind): int(count) for application, kind, count in rows.tuples()}
+
+    @classmethod
+    def scopes_last_used(cls, application_id: int) -> dict[str, int]:
+        """When the day began on which each scope was last given; those of 90 days ago are gone."""
+        rows: Any = (
+            cls.select(cls.value, fn.MAX(cls.day))
+            .where(cls.application_id == application_id, cls.kind.in_((SCOPE, MACHINE_SCOPE)))
+            .group_by(cls.value)
+        )
+        return {value: day * DAY for value, day in rows.tuples()}
+
+    @classmethod
+    def since(cls) -> int | None:
+        """When this portal began to count, if it is less than 90 days ago and it is older."""
+        row = cls.get_or_none(cls.application_id == SINCE_ID, cls.kind == SINCE)
+        return int(row.value) if row and int(row.value) > now() - KEPT_DAYS * DAY else None
+
+
+def today() -> int:
+    """The day (UTC), counted from 1970-01-01."""
+    return now() // DAY
+
+
+class _Key(NamedTuple):
+    application_id: int
+    day: int
+    kind: str
+    value: str
+
+
+_ADD = Compiled(
+    lambda: Usage.insert(
+        {
+            Usage.id: slot("id"),
+            Usage.application_id: slot("application_id"),
+            Usage.day: slot("day"),
+            Usage.kind: slot("kind"),
+            Usage.value: slot("value"),
+            Usage.count: slot("count"),
+        }
+    ).on_conflict(
+        conflict_target=[Usage.application_id, Usage.day, Usage.kind, Usage.value],
+        update={Usage.count: Usage.count + slot("count")},
+    )
+)
+#: Other processes note the same machine: a day is one day.
+_ADD_DAY = Compiled(
+    lambda: Usage.insert(
+        {
+            Usage.id: slot("id"),
+            Usage.application_id: slot("application_id"),
+            Usage.day: slot("day"),
+            Usage.kind: slot("kind"),
+            Usage.value: slot("value"),
+            Usage.count: 1,
+        }
+    ).on_conflict(
+        conflict_target=[Usage.application_id, Usage.day, Usage.kind, Usage.value],
+        action="IGNORE",
+    )
+)
+
+
+class UsageNotes:
+    """What one process has seen and not yet written; written and dropped as in `LastUse`."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._signs: dict[_Key, int] = {}
+        self._days: set[_Key] = set()
+        self._seen = bytearray(SEEN_BYTES)
+        self._written_at = 0
+
+    def sign_in(
+        self, application_id: int, flow: str, scopes: Iterable[str], redirect_uri: str | None = None
+    ) -> None:
+        """Count a person's yes; `redirect_uri` is the registered address, ports folded."""
+        day = today()
+        used = [(FLOW, flow), *((SCOPE, scope) for scope in scopes)]
+        if redirect_uri is not None:
+            used.append((REDIRECT_URI, redirect_uri))
+        with self._lock:
+            for kind, value in used:
+                key = _Key(application_id, day, kind, value)
+                self._signs[key] = self._signs.get(key, 0) + 1
+        self._write_in_time()
+
+    def machine(self, application_id: int, scope: str) -> None:
+        """Note that an application got a token for itself, with these scopes: once a day."""
+        day = today()
+        seen, mark = hash((application_id, scope, day)) % SEEN_BYTES, day % 255 + 1
+        if self._seen[seen] == mark:
+            return
+        self._seen[seen] = mark
+        used = [(FLOW, "client_credentials"), *((MACHINE_SCOPE, name) for name in scope.split())]
+        with self._lock:
+            self._days.update(_Key(application_id, day, kind, value) for kind, value in used)
+        self._write_in_time()
+
+    def _write_in_time(self) -> None:
+        if now() != self._written_at or len(self._signs) + len(self._days) >= MOST:
+            self.write()
+
+    def write(self) -> None:
+        """Write what has gathered. What the database does not take is dropped: answers go out."""
+        if database.in_transaction():
+            return
+        with self._lock:
+            signs, self._signs = self._signs, {}
+            days, self._days = self._days, set()
+            self._written_at = now()
+        # In one order, so that two processes do not wait for each other.
+        counted = [{**key._asdict(), "count": signs[key], "id": new_id()} for key in sorted(signs)]
+        noted = [{**key._asdict(), "id": new_id()} for key in sorted(days)]
+        for statement, rows in ((_ADD, counted), (_ADD_DAY, noted)):
+            if rows:
+                with suppress(DatabaseError, InterfaceError), database.transaction():
+                    if not on_sqlite():  # where the lock was had a moment ago
+                        database.execute_sql("SET LOCAL lock_timeout = '100ms'")
+                    statement.run_each(rows)
