@@ -79,14 +79,10 @@ def show_own_setup(client_id: str, name: str = cards.CARDS[0].name) -> Response:
     """Its settings in the words of the software that it is; 404 when there is no such card."""
     application = _own(client_id)
     card = cards.card_named(name) or abort(404)
-    issuer = current_app.extensions["portal.settings"].issuer
     return render(
         "account/application_setup.html",
-        application=application,
-        cards=cards.CARDS,
-        kinds=cards.KINDS,
-        filled=cards.fill(card, application, issuer),
         url=f"/account/applications/{application.client_id}/setup",
+        **cards.page_context(card, application, current_app.extensions["portal.settings"].issuer),
     )
 
 

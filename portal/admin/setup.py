@@ -52,12 +52,8 @@ def show_card(client_id: str, name: str) -> Response:
     card = cards.card_named(name)
     if application is None or card is None:
         abort(404)
-    issuer = current_app.extensions["portal.settings"].issuer
     return render(
         "admin/setup/show.html",
-        application=application,
-        cards=cards.CARDS,
-        kinds=cards.KINDS,
-        filled=cards.fill(card, application, issuer),
         url=f"{ADDRESS}/{application.client_id}",
+        **cards.page_context(card, application, current_app.extensions["portal.settings"].issuer),
     )

@@ -5,7 +5,7 @@ puts both together for one application. The texts are in `templates/cards/`.
 """
 
 from portal.cards.catalogue import CARDS, KINDS, Card, card_named
-from portal.cards.filled import Filled, Problem, callback_at, fill, offered_uris
+from portal.cards.filled import Filled, Problem, callback_at, fill, offered_uris, page_context
 
 __all__ = (
     "CARDS",
@@ -17,4 +17,5 @@ __all__ = (
     "card_named",
     "fill",
     "offered_uris",
+    "page_context",
 )

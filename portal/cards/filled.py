@@ -4,7 +4,7 @@ import re
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from portal.cards.catalogue import CARDS, ID, Card
+from portal.cards.catalogue import CARDS, ID, KINDS, Card
 from portal.cards.formats import Verbatim, environment
 from portal.models import Application
 from portal.models.application import (
@@ -64,6 +64,16 @@ def fill(card: Card, application: Application, issuer: str) -> Filled:
         for file in card.files
     ]
     return Filled(card, texts, _problems(card, application, issuer, callback))
+
+
+def page_context(card: Card, application: Application, issuer: str) -> dict[str, Any]:
+    """What the page of a card needs, for administrators and for the owner."""
+    return {
+        "application": application,
+        "cards": CARDS,
+        "kinds": KINDS,
+        "filled": fill(card, application, issuer),
+    }
 
 
 def callback_at(card: Card, address: str) -> tuple[str, str]:

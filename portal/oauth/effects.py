@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from peewee import Value, fn
 
+from portal.audit import SETTINGS
 from portal.clock import now
 from portal.models import Application, Consent, TokenFamily, Usage
 from portal.models.application import (
@@ -317,21 +318,8 @@ _RULES: tuple[Callable[[_Look, Settings, Settings], Iterator[Effect]], ...] = (
     _tokens,
     _addresses,
 )
-_NAMES = (
-    "grants",
-    "redirect_uris",
-    "post_logout_redirect_uris",
-    "scopes",
-    "confidential",
-    "require_pkce",
-    "resource_server",
-    "token_format",
-    "id_token_alg",
-    "subject_type",
-    "resources",
-    "backchannel_logout_uri",
-    "trusted",
-)
+#: What is told in the audit log, but for words that end nothing.
+_NAMES = tuple(name for name in SETTINGS if name not in ("name", "trust_reason"))
 
 
 # The end

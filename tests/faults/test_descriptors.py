@@ -24,7 +24,7 @@ def test_a_server_without_file_descriptors_recovers(rp, portal):
         for _ in range(4 * MOST):
             connection = open_connections.enter_context(portal.connect())
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        with pytest.raises(OSError, match=r"timed out|reset by peer|closed connection"):
+        with pytest.raises((TimeoutError, ConnectionResetError)):
             portal.get("/healthz", seconds=1)
 
     def works() -> bool:
