@@ -18,6 +18,7 @@ from portal.models import AccessToken, Application, ApplicationSecret, User
 from portal.models.application import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, REFRESH_TOKEN
 from portal.models.concern import LONGEST_SECONDS, NEVER_USED_SECONDS, UNUSED
 from portal.models.last_use import CROWD_SECONDS
+from portal.models.usage import today
 from portal.models.user import fold
 
 OWNERS = 500
@@ -79,7 +80,8 @@ def _use_lately() -> None:
     """
     then = now() - (Application.id >> ID_BITS) % CROWD_SECONDS
     concerns = Application.concerns.bin_and(~UNUSED)
-    rows = Application.update(last_used_at=then, concerns=concerns)
+    days = {"public": today()}
+    rows = Application.update(last_used_at=then, concerns=concerns, machine_days=days)
     rows.where(Application.confidential).execute()
     secret = ApplicationSecret
     then = now() - (secret.id >> ID_BITS) % CROWD_SECONDS
@@ -123,7 +125,7 @@ _COLUMNS = (
     "id client_id name name_key owner_id grants redirect_uris post_logout_redirect_uris scopes"
     " confidential require_pkce resource_server token_format id_token_alg subject_type resources"
     " backchannel_logout_uri trusted trust_reason disabled_at version epoch created_at updated_at"
-    " last_used_at concerns look_again_at"
+    " last_used_at machine_days concerns look_again_at"
 ).split()
 _SECRET_COLUMNS = "id application_id hash prefix created_at name last_used_from".split()
 
@@ -160,6 +162,7 @@ def _application(number: int, row_id: int, owners: list[int]) -> tuple:
         at,
         at,
         used,
+        "",
         UNUSED if unused else 0,
         now() + number % LONGEST_SECONDS,
     )

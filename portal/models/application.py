@@ -18,7 +18,7 @@ from portal.credentials import hash_secret, make_client_id, make_client_secret
 from portal.database import on_sqlite, transaction
 from portal.models import concern
 from portal.models.authorization_code import AuthorizationCode
-from portal.models.base import EpochField, IdField, Record, WordsField
+from portal.models.base import DaysField, EpochField, IdField, Record, WordsField
 from portal.models.consent import Consent
 from portal.models.device_code import DeviceCode
 from portal.models.logout_delivery import LogoutDelivery
@@ -95,6 +95,8 @@ class Application(Record):
     updated_at = EpochField(default=now)
     #: 0 for never, so that an index puts these first.
     last_used_at = EpochField(default=0)
+    #: The last day on which it took each scope for itself (client credentials).
+    machine_days = DaysField(default=dict)
     #: Bits of portal/models/concern.py.
     concerns = IntegerField(default=0)
     look_again_at = EpochField(default=0, index=True)

@@ -1,6 +1,8 @@
 """What all tables share."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 
 from peewee import BigIntegerField, Model, TextField
 
@@ -32,6 +34,23 @@ class WordsField(TextField):
 
     def python_value(self, value: str | None) -> list[str]:
         return value.split() if value else []
+
+
+class DaysField(TextField):
+    """Days (counted from 1970-01-01, UTC) by name, kept as one line: `email=20781 public=20780`."""
+
+    def db_value(self, value: Mapping[str, int]) -> str:
+        return " ".join(f"{name}={day}" for name, day in sorted(value.items()))
+
+    def python_value(self, value: str) -> Mapping[str, int]:
+        return read_days(value)
+
+
+@lru_cache(1000)
+def read_days(text: str) -> Mapping[str, int]:
+    """What `DaysField` keeps; many rows say the same."""
+    pairs = (pair.rpartition("=") for pair in text.split())
+    return MappingProxyType({name: int(day) for name, _, day in pairs})
 
 
 class EpochField(BigIntegerField):

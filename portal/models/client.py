@@ -20,6 +20,7 @@ from portal.models.application import (
     ApplicationSecret,
     trusted_until,
 )
+from portal.models.base import read_days
 from portal.models.compiled import Compiled, slot
 from portal.models.scope import DEFAULT_SCOPE, PERSONAL
 from portal.models.trust import subject
@@ -61,6 +62,7 @@ _COLUMNS = (
     Application.trust_ends_at,
     Application.trust_approved,
     Application.owner,
+    Application.machine_days,
 )
 _FIRST_SECRET = len(_COLUMNS)
 _LOAD = Compiled(
@@ -101,6 +103,7 @@ class Client(ClientMixin):
         "id",
         "id_token_alg",
         "last_used_at",
+        "machine_days",
         "name",
         "post_logout_redirect_uris",
         "redirect_uris",
@@ -132,6 +135,7 @@ class Client(ClientMixin):
         self.resources = tuple(row[18].split())
         self.backchannel_logout_uri = row[19]
         self.trusted_until = self._trusted_until(row) if row[10] else 0
+        self.machine_days = read_days(row[23])
         found = [r[_FIRST_SECRET:] for r in rows if r[_FIRST_SECRET] is not None]
         self.secrets = tuple(Secret(id, bytes(hash), end) for id, hash, end, *_ in found)
         #: When each was last noted, by the address and by the network that it was used from.

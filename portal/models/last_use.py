@@ -13,15 +13,17 @@ from ipaddress import ip_address, ip_network
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from peewee import DatabaseError, InterfaceError
+from peewee import DatabaseError, InterfaceError, Select
 
 from portal.clock import now
 from portal.database import database, on_sqlite
 from portal.models.application import Application, ApplicationSecret
+from portal.models.base import read_days
 from portal.models.compiled import Compiled, slot
 from portal.models.concern import UNUSED
 from portal.models.misused_secret import note_misuses
 from portal.models.secret_network import note_networks
+from portal.models.usage import today
 
 if TYPE_CHECKING:
     from portal.models.client import Client, Secret
@@ -55,6 +57,22 @@ _TOUCH_SECRET = Compiled(
         ApplicationSecret.last_used_at.is_null() | (ApplicationSecret.last_used_at < slot("now")),
     )
 )
+# Two processes may note different scopes of one application.
+_MACHINE_DAYS = Compiled(
+    lambda: _locked(
+        Application.select(Application.machine_days).where(Application.id == slot("id"))
+    )
+)
+_TOUCH_MACHINE = Compiled(
+    lambda: Application.update({Application.machine_days: slot("days")}).where(
+        Application.id == slot("id")
+    )
+)
+
+
+def _locked(query: Select) -> Select:
+    # SQLite has the whole database locked. Tokens may be issued meanwhile.
+    return query if on_sqlite() else query.for_update("FOR NO KEY UPDATE")  # type: ignore[arg-type]
 
 
 Seen = dict[tuple[int, str], int]
@@ -68,6 +86,8 @@ class LastUse:
         #: When each was used; secrets from which network.
         self._applications: dict[int, int] = {}
         self._secrets: dict[tuple[int, str], int] = {}
+        #: Which scopes each took for itself, and on which day.
+        self._machines: dict[int, dict[str, int]] = {}
         #: Secrets that may have been used from too many networks to remember all.
         self._crowded: set[int] = set()
         #: Secrets that were sent for another application: how often, from where and when.
@@ -94,9 +114,20 @@ class LastUse:
         seen = client.secret_seen_at
         if secret and abs(moment - seen.get((secret.id, address), 0)) >= lately:
             self._note_secret(seen, secret.id, address, moment, lately)
-        gathered = len(self._applications) + len(self._secrets)
+        gathered = len(self._applications) + len(self._secrets) + len(self._machines)
         if gathered and (moment != self._written_at or gathered >= MOST):
             self.write()
+
+    def note_machine(self, client: "Client", scope: str) -> None:
+        """Note which scopes an application takes for itself: each once a day."""
+        day, names = today(), scope.split()
+        if all(client.machine_days.get(name) == day for name in names):
+            return
+        noted = dict.fromkeys(names, day)
+        client.machine_days = {**client.machine_days, **noted}
+        with self._lock:
+            self._machines.setdefault(client.id, {}).update(noted)
+            self._noted += 1
 
     def _note_secret(
         self, seen: Seen, secret_id: int, address: str, moment: int, lately: int
@@ -141,6 +172,7 @@ class LastUse:
         with self._lock:
             applications, self._applications = self._applications, {}
             secrets, self._secrets = self._secrets, {}
+            machines, self._machines = self._machines, {}
             crowded, self._crowded = self._crowded, set()
             misuses, self._misuses = self._misuses, {}
             self._written_at = now()
@@ -148,6 +180,10 @@ class LastUse:
         if applications:
             with _at_once():
                 _TOUCH.run_each([{"id": id, "now": at} for id, at in sorted(applications.items())])
+        if machines:
+            with _at_once():
+                for id, days in sorted(machines.items()):
+                    _note_machine(id, days)
         if secrets:
             rows = [(id, network, at) for (id, network), at in sorted(secrets.items())]
             with _at_once():
@@ -159,6 +195,16 @@ class LastUse:
         if misuses:
             with _at_once():
                 note_misuses([(*key, *told) for key, told in sorted(misuses.items())])
+
+
+def _note_machine(application_id: int, days: dict[str, int]) -> None:
+    found = _MACHINE_DAYS.row(id=application_id)
+    if found is None:
+        return
+    known = read_days(found[0])
+    merged = {**known, **days}
+    if merged != known:
+        _TOUCH_MACHINE.run(id=application_id, days=Application.machine_days.db_value(merged))
 
 
 @contextmanager

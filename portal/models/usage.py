@@ -1,9 +1,9 @@
-"""What each address, scope and grant flow of an application was used for, day by day.
+"""How many sign-ins each address, scope and grant flow of an application served, day by day.
 
 Who came is not kept. A row is one day of one thing; the rows of an application are no more than
 what is registered for it, times the days that are kept. Sign-ins are counted one by one, when a
-code or a device gets its yes. An application that acts for itself is noted once a day: a count
-for each token would cost as much as the token.
+code or a device gets its yes. What an application takes for itself is not counted (that would
+cost as much as the token): `Application.machine_days` has the last day.
 """
 
 from collections.abc import Iterable
@@ -23,16 +23,11 @@ DAY = 24 * 60 * 60
 #: So many days are asked about, and so many are kept.
 RECENT_DAYS = 30
 KEPT_DAYS = 90
-#: The kinds. A scope that a person gave counts sign-ins; one that an application took for itself,
-#: and the flow client_credentials, count days.
-REDIRECT_URI, SCOPE, MACHINE_SCOPE, FLOW = "redirect_uri", "scope", "machine_scope", "flow"
+REDIRECT_URI, SCOPE, FLOW = "redirect_uri", "scope", "flow"
 #: In place of an application's id: since when this database counts, where it is older than that.
 SINCE_ID, SINCE = 0, "since"
 #: So many notes are written sooner than after a second, as in `LastUse`.
 MOST = 100
-#: One byte for each machine's scope that a process noted today. When two fall on one, the later
-#: is not noted on that day; on the next they fall elsewhere.
-SEEN_BYTES = 1 << 22
 
 
 class Usage(Record):
@@ -68,29 +63,29 @@ class Usage(Record):
     @classmethod
     def of_scope(
         cls, name: str, application_ids: Iterable[int], days: int = RECENT_DAYS
-    ) -> dict[tuple[int, str], int]:
-        """How often some applications used a scope in the last days: by application and kind."""
+    ) -> dict[int, int]:
+        """At how many sign-ins a scope was given to each of some applications in the last days."""
         rows: Any = (
-            cls.select(cls.application_id, cls.kind, fn.SUM(cls.count))
+            cls.select(cls.application_id, fn.SUM(cls.count))
             .where(
                 cls.application_id.in_(list(application_ids)),
                 cls.day > today() - days,
-                cls.kind.in_((SCOPE, MACHINE_SCOPE)),
+                cls.kind == SCOPE,
                 cls.value == name,
             )
-            .group_by(cls.application_id, cls.kind)
+            .group_by(cls.application_id)
         )
-        return {(application, kind): int(count) for application, kind, count in rows.tuples()}
+        return {application: int(count) for application, count in rows.tuples()}
 
     @classmethod
     def scopes_last_used(cls, application_id: int) -> dict[str, int]:
-        """When the day began on which each scope was last given; those of 90 days ago are gone."""
+        """The last day on which people gave each scope; those of 90 days ago are gone."""
         rows: Any = (
             cls.select(cls.value, fn.MAX(cls.day))
-            .where(cls.application_id == application_id, cls.kind.in_((SCOPE, MACHINE_SCOPE)))
+            .where(cls.application_id == application_id, cls.kind == SCOPE)
             .group_by(cls.value)
         )
-        return {value: day * DAY for value, day in rows.tuples()}
+        return dict(rows.tuples())
 
     @classmethod
     def since(cls) -> int | None:
@@ -126,22 +121,6 @@ _ADD = Compiled(
         update={Usage.count: Usage.count + slot("count")},
     )
 )
-#: Other processes note the same machine: a day is one day.
-_ADD_DAY = Compiled(
-    lambda: Usage.insert(
-        {
-            Usage.id: slot("id"),
-            Usage.application_id: slot("application_id"),
-            Usage.day: slot("day"),
-            Usage.kind: slot("kind"),
-            Usage.value: slot("value"),
-            Usage.count: 1,
-        }
-    ).on_conflict(
-        conflict_target=[Usage.application_id, Usage.day, Usage.kind, Usage.value],
-        action="IGNORE",
-    )
-)
 
 
 class UsageNotes:
@@ -150,8 +129,6 @@ class UsageNotes:
     def __init__(self) -> None:
         self._lock = Lock()
         self._signs: dict[_Key, int] = {}
-        self._days: set[_Key] = set()
-        self._seen = bytearray(SEEN_BYTES)
         self._written_at = 0
 
     def sign_in(
@@ -166,22 +143,7 @@ class UsageNotes:
             for kind, value in used:
                 key = _Key(application_id, day, kind, value)
                 self._signs[key] = self._signs.get(key, 0) + 1
-        self._write_in_time()
-
-    def machine(self, application_id: int, scope: str) -> None:
-        """Note that an application got a token for itself, with these scopes: once a day."""
-        day = today()
-        seen, mark = hash((application_id, scope, day)) % SEEN_BYTES, day % 255 + 1
-        if self._seen[seen] == mark:
-            return
-        self._seen[seen] = mark
-        used = [(FLOW, "client_credentials"), *((MACHINE_SCOPE, name) for name in scope.split())]
-        with self._lock:
-            self._days.update(_Key(application_id, day, kind, value) for kind, value in used)
-        self._write_in_time()
-
-    def _write_in_time(self) -> None:
-        if now() != self._written_at or len(self._signs) + len(self._days) >= MOST:
+        if now() != self._written_at or len(self._signs) >= MOST:
             self.write()
 
     def write(self) -> None:
@@ -190,14 +152,11 @@ class UsageNotes:
             return
         with self._lock:
             signs, self._signs = self._signs, {}
-            days, self._days = self._days, set()
             self._written_at = now()
         # In one order, so that two processes do not wait for each other.
-        counted = [{**key._asdict(), "count": signs[key], "id": new_id()} for key in sorted(signs)]
-        noted = [{**key._asdict(), "id": new_id()} for key in sorted(days)]
-        for statement, rows in ((_ADD, counted), (_ADD_DAY, noted)):
-            if rows:
-                with suppress(DatabaseError, InterfaceError), database.transaction():
-                    if not on_sqlite():  # where the lock was had a moment ago
-                        database.execute_sql("SET LOCAL lock_timeout = '100ms'")
-                    statement.run_each(rows)
+        rows = [{**key._asdict(), "count": signs[key], "id": new_id()} for key in sorted(signs)]
+        if rows:
+            with suppress(DatabaseError, InterfaceError), database.transaction():
+                if not on_sqlite():  # where the lock was had a moment ago
+                    database.execute_sql("SET LOCAL lock_timeout = '100ms'")
+                _ADD.run_each(rows)

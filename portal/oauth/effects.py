@@ -22,7 +22,7 @@ from portal.models.application import (
     REFRESH_TOKEN,
 )
 from portal.models.scope import DEFAULT_SCOPE
-from portal.models.usage import FLOW, MACHINE_SCOPE, RECENT_DAYS, REDIRECT_URI, SCOPE
+from portal.models.usage import FLOW, RECENT_DAYS, REDIRECT_URI, SCOPE
 from portal.oauth import redirect_uris
 from portal.oauth.claims import subject_for
 from portal.text import DAY, date, lasting, plural
@@ -65,8 +65,11 @@ class _Look:
         count = sum(self.used.get(FLOW, {}).get(flow, 0) for flow in SIGN_IN_FLOWS)
         return f"{plural(count, 'sign-in') if count else 'no sign-in'} {self.period}"
 
-    def days(self, kind: str, value: str) -> int:
-        return self.used.get(kind, {}).get(value, 0)
+    def machine_day(self, scope: str | None = None) -> str:
+        """On which date the application last took a scope, or any, for itself; "" for never."""
+        days = self.application.machine_days
+        day = max(days.values(), default=0) if scope is None else days.get(scope, 0)
+        return date(day * DAY) if day else ""
 
     def people(self, scope: str | None = None, allowed: bool = True) -> int:
         """How many hold live tokens, or (`allowed`) have allowed something; of a scope, or any."""
@@ -146,8 +149,8 @@ def _scopes(look: _Look, old: Settings, new: Settings) -> Iterator[Effect]:
     for scope in old["scopes"]:
         if scope in new["scopes"] or scope == DEFAULT_SCOPE:
             continue
-        days = look.days(MACHINE_SCOPE, scope)
-        itself = f" The application took it for itself on {plural(days, 'day')}." if days else ""
+        day = look.machine_day(scope)
+        itself = f" The application last took it for itself on {day}." if day else ""
         yield Effect(
             scope,
             f"was given at {look.sign_ins(SCOPE, scope)}.{itself}"
@@ -173,10 +176,10 @@ def _grants(look: _Look, old: Settings, new: Settings) -> Iterator[Effect]:
                 " people must sign in again.",
             )
         elif grant == CLIENT_CREDENTIALS:
-            days = look.days(FLOW, grant)
+            day = look.machine_day()
             yield Effect(
                 name,
-                f"was used on {plural(days, 'day') if days else 'no day'} {look.period}.",
+                f"was last used on {day}." if day else f"was not used {look.period}.",
                 f"The application gets no new token for itself; those it has run out"
                 f" {look.within}.",
             )
@@ -328,14 +331,14 @@ _NAMES = tuple(name for name in SETTINGS if name not in ("name", "trust_reason")
 def of_stopping(application: Application) -> list[str]:
     """What disabling or deleting it ends, in sentences."""
     look = _Look(application, 0)
-    days = look.days(FLOW, CLIENT_CREDENTIALS)
+    day = look.machine_day()
     count = look.people()
     lost = many(count, "is connected and loses access", "are connected and lose access")
     found = [f"{lost} at once." if count else "Nobody is connected at the moment."]
     served = look.all_sign_ins()
     found.append(f"It served {served}.")
-    if days:
-        found.append(f"It got tokens for itself on {plural(days, 'day')} {look.period}.")
+    if day:
+        found.append(f"It last got a token for itself on {day}.")
     return found
 
 
@@ -344,10 +347,10 @@ def of_scope(name: str, applications: Sequence[Application]) -> dict[int, str]:
     used, when = Usage.of_scope(name, [it.id for it in applications]), period()
     told = {}
     for it in applications:
-        signs, days = used.get((it.id, SCOPE), 0), used.get((it.id, MACHINE_SCOPE), 0)
-        parts = [f"given at {plural(signs, 'sign-in')}"] if signs else []
-        parts += [f"taken for itself on {plural(days, 'day')}"] if days else []
-        told[it.id] = f"{' and '.join(parts) or 'not used'} {when}"
+        signs, day = used.get(it.id, 0), it.machine_days.get(name)
+        parts = [f"given at {plural(signs, 'sign-in')} {when}"] if signs else []
+        parts += [f"last taken for itself on {date(day * DAY)}"] if day else []
+        told[it.id] = " and ".join(parts) or f"not used {when}"
     return told
 
 

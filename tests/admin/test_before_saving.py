@@ -8,7 +8,7 @@ import pytest
 from portal.clock import now
 from portal.models import Application, Consent, Refusal, Usage
 from portal.models.application import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, REFRESH_TOKEN
-from portal.models.usage import FLOW, MACHINE_SCOPE, SCOPE, SINCE, SINCE_ID, today
+from portal.models.usage import FLOW, SCOPE, SINCE, SINCE_ID, today
 from portal.models.usage import REDIRECT_URI as ADDRESS
 from portal.oauth import effects
 from portal.oauth.refusals import REDIRECT_URI_MISMATCH
@@ -179,7 +179,7 @@ def test_a_flow_that_is_unticked_leaves_refresh_tokens_alone(rp, browser, browse
     )
     text = words(page)
     assert "Authorisation Code served 1 sign-in" in text
-    assert "Client Credentials was used on no day" in text
+    assert "Client Credentials was not used in the last 30 days." in text
     save_anyway(browser, page)
     assert rp.refresh(tokens["refresh_token"]).status_code == 200
 
@@ -254,11 +254,12 @@ def test_disabling_and_deleting_say_whom_they_hit(rp, browser, browser_of, bob):
     rp.sign_in(browser_of(bob))
     rp.token("client_credentials", scope="reports:read")
     rp.http.application.extensions["portal.oauth"].usage.write()
+    rp.http.application.extensions["portal.oauth"].uses.write()
     for page in ("", "/delete"):
         text = words(browser.get(f"/admin/applications/{rp.client_id}{page}"))
         assert "1 person is connected and loses access at once." in text
         assert "It served 1 sign-in in the last 30 days." in text
-        assert "It got tokens for itself on 1 day in the last 30 days." in text
+        assert f"It last got a token for itself on {date(now())}." in text
 
 
 def test_hostile_text_is_escaped(rp, browser):
@@ -275,11 +276,12 @@ def test_a_scope_of_another_case_is_another(rp):
 
 
 def test_kinds_are_told_apart(rp):
-    for kind, value in ((SCOPE, "profile"), (MACHINE_SCOPE, "profile"), (FLOW, "profile")):
+    for kind, value in ((SCOPE, "profile"), (FLOW, "profile")):
         Usage.create(application_id=rp.application.id, day=today(), kind=kind, value=value, count=2)
+    rp.application.machine_days = {"profile": 20_000}
     (effect,) = effects.of_change(rp.application, {"scopes": ["openid", "reports:read"]}, 900)
     assert "given at 2 sign-ins" in str(effect)
-    assert "for itself on 2 days" in str(effect)
+    assert "The application last took it for itself on 4 October 2024." in str(effect)
     assert ADDRESS not in str(effect)
 
 
@@ -289,8 +291,9 @@ def test_deleting_a_scope_says_who_uses_it(rp, browser, browser_of, bob, alice):
     rp.sign_in(browser_of(bob), ticked=scopes.split(), scope=scopes)
     rp.token("client_credentials", scope="reports:read")
     rp.http.application.extensions["portal.oauth"].usage.write()
+    rp.http.application.extensions["portal.oauth"].uses.write()
     text = words(browser.get("/admin/scopes/reports:read/delete"))
-    both = "given at 1 sign-in and taken for itself on 1 day in the last 30 days"
+    both = f"given at 1 sign-in in the last 30 days and last taken for itself on {date(now())}"
     assert f"{rp.application.name} : {both}" in text
     assert "Idle : not used in the last 30 days" in text
 

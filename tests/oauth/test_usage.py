@@ -5,8 +5,10 @@ import time_machine
 
 from portal import credentials, sweep
 from portal.database import database, transaction
-from portal.models import Usage
-from portal.models.usage import DAY, SINCE, SINCE_ID, UsageNotes
+from portal.models import Application, Usage
+from portal.models.client import ClientCache
+from portal.models.last_use import LastUse
+from portal.models.usage import DAY, SINCE, SINCE_ID
 from tests.engines import on_both_engines
 from tests.factories import REDIRECT_URI, make_application, post
 from tests.flows import DEVICE_GRANT, RelyingApp
@@ -68,21 +70,35 @@ def test_a_device_counts_when_a_person_allows_it(rp, browser_of, bob, notes):
 
 
 @on_both_engines
-def test_a_machine_is_noted_once_a_day_by_whatever_process(app, rp, clock, notes, statements):
-    others = UsageNotes()
+def test_a_machine_is_noted_once_a_day(app, rp, clock, statements):
+    made = rp.application
     for _ in range(3):
-        for _ in range(3):
-            assert rp.token("client_credentials", scope="public").status_code == 200
-        others.machine(rp.application.id, "public")
-        clock.shift(DAY)
-    notes.write()
-    others.write()
-    used = Usage.of(rp.application.id)
-    assert used == {"machine_scope": {"public": 3}, "flow": {"client_credentials": 3}}
+        assert rp.token("client_credentials", scope="public").status_code == 200
+    app.extensions["portal.oauth"].uses.write()
+    assert Application.get_by_id(made.id).machine_days == {"public": NOON // DAY}
+    assert Usage.of(made.id) == {}
+    clock.shift(DAY)
     with statements() as seen:
-        rp.token("client_credentials", scope="public")
-        rp.token("client_credentials", scope="public")
-    assert sum("INSERT INTO" in sql and "usage" in sql for sql in seen) <= 2
+        for _ in range(3):
+            rp.token("client_credentials", scope="public")
+        app.extensions["portal.oauth"].uses.write()
+    assert sum("machine_days" in sql and sql.startswith("UPDATE") for sql in seen) == 1
+    assert Application.get_by_id(made.id).machine_days == {"public": NOON // DAY + 1}
+
+
+@on_both_engines
+def test_two_processes_that_note_one_machine_lose_nothing(rp, clock):
+    here, there = (LastUse() for _ in range(2))
+    clients = [ClientCache().load(rp.client_id) for _ in range(2)]
+    here.note_machine(clients[0], "public")
+    there.note_machine(clients[1], "reports:read")
+    here.write()
+    there.write()
+    day = NOON // DAY
+    assert Application.get_by_id(rp.application.id).machine_days == {
+        "public": day,
+        "reports:read": day,
+    }
 
 
 @on_both_engines
@@ -92,7 +108,7 @@ def test_only_the_asked_days_count_and_old_ones_are_swept(app, clock, notes):
         notes.sign_in(7, "authorization_code", ["email"], REDIRECT_URI)
         notes.write()
     assert Usage.of(7)["redirect_uri"] == {REDIRECT_URI: 2}
-    assert Usage.scopes_last_used(7) == {"email": (NOON + 89 * DAY) // DAY * DAY}
+    assert Usage.scopes_last_used(7) == {"email": NOON // DAY + 89}
     assert sweep.once(app)["days_of_use"] == 0
     clock.shift(DAY + 1)
     assert sweep.once(app)["days_of_use"] == 3

@@ -22,5 +22,5 @@ class ClientCredentialsGrant(PortalGrant, grants.ClientCredentialsGrant):
         client, scope = self.request.client, self.request.scope
         resources = asked_resources(self.request, client)
         token = issue_access_token(self.server, client, scope, resources, Bearer())
-        self.server.usage.machine(client.id, scope)
+        self.server.uses.note_machine(client, scope)
         return self.token_response(token, scope)
