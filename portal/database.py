@@ -9,15 +9,15 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from threading import local
 from typing import Any
 from urllib.parse import urlsplit
 
 from peewee import Database, DatabaseProxy, OperationalError, SqliteDatabase
 from playhouse.migrations import Runner
 
-from portal import postgres
+from portal import patience, postgres
 from portal.disk import Disk, settle
+from portal.patience import Busy
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 #: One number that all runners agree on, for PostgreSQL's advisory lock.
@@ -39,31 +39,17 @@ SQLITE_PRAGMAS = {
 MOMENT_MS = 30
 
 
-class Busy(BaseException):
-    """A thread that may not wait met a lock: the request can be done again where one may.
-
-    Not for anybody but the server that asked for it, as KeyboardInterrupt is.
-    """
-
-
-class _Thread(local):
-    patient = True
-
-
-_this = _Thread()
-
-
 def lose_patience() -> None:
     """From now on this thread waits for locks of SQLite a moment only."""
-    if _this.patient:
+    if patience.this.patient:
         database.close()  # a connection keeps what it was opened with
-        _this.patient = False
+        patience.this.patient = False
 
 
 def give_way(error: Exception) -> None:
     """Raise Busy when `error` says that somebody else writes, and this thread may not wait."""
     failed = isinstance(error, OperationalError | sqlite3.OperationalError)
-    if failed and not _this.patient and "locked" in str(error):
+    if failed and not patience.this.patient and "locked" in str(error):
         raise Busy from error
 
 
@@ -76,7 +62,7 @@ class Sqlite(SqliteDatabase):
 
     def _connect(self) -> Any:
         connection = super()._connect()  # type: ignore[misc]
-        if not _this.patient:
+        if not patience.this.patient:
             connection.execute(f"PRAGMA busy_timeout = {MOMENT_MS}")
         return connection
 

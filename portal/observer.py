@@ -10,8 +10,8 @@ from typing import Any
 from flask import Flask
 
 from portal import logs
-from portal.database import Busy
 from portal.metrics import request_seconds
+from portal.patience import Busy
 from portal.settings import Settings
 
 Environ = dict[str, Any]

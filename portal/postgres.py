@@ -19,6 +19,8 @@ from peewee import OperationalError, PostgresqlDatabase
 from playhouse.db_url import parse
 from werkzeug.wsgi import ClosingIterator
 
+from portal import patience, pipeline
+from portal.patience import Busy
 from portal.settings import DAY, SettingError
 
 POOL = 10
@@ -44,7 +46,10 @@ PATIENCE = {
 class PooledPostgres(PostgresqlDatabase):
     """At most `pool` connections; `close()` gives this thread's back for the next to take."""
 
-    def __init__(self, name: str, pool: int, lock_seconds: int, **options: Any) -> None:
+    def __init__(
+        self, name: str, pool: int, lock_seconds: int, prepares: bool, **options: Any
+    ) -> None:
+        self.prepares = prepares
         #: How long to wait for a lock; 0: as long as it takes, or as PostgreSQL is told.
         self.lock_seconds = lock_seconds
         self._slots = BoundedSemaphore(pool)
@@ -56,6 +61,8 @@ class PooledPostgres(PostgresqlDatabase):
         self._lock = nullcontext()
 
     def _connect(self) -> Any:
+        if not patience.this.patient:
+            raise Busy
         if not self._slots.acquire(timeout=WAIT_SECONDS):
             raise OperationalError(
                 f"no connection became free within {WAIT_SECONDS} seconds: raise ?pool= in"
@@ -67,15 +74,22 @@ class PooledPostgres(PostgresqlDatabase):
             self._slots.release()
             raise
 
-    def _open(self) -> Any:
+    def _open(self, lock_timeout: str = "") -> Any:
         connection = self.extra_connection()
         if self.lock_seconds:
             # Not at connecting: pgbouncer refuses `options`, in session mode, too.
             try:
-                connection.execute(f"SET lock_timeout = '{self.lock_seconds}s'")
+                connection.execute(f"SET lock_timeout = '{lock_timeout or self.lock_seconds}s'")
             except BaseException:
                 connection.close()
                 raise
+        return connection
+
+    def open_pipeline(self) -> Any:
+        """A connection beside the pool for `portal.pipeline`, which waits for no lock."""
+        connection = self._open("0.1")
+        connection.pgconn.nonblocking = 1
+        connection.pgconn.enter_pipeline_mode()
         return connection
 
     @contextmanager
@@ -116,6 +130,8 @@ class PooledPostgres(PostgresqlDatabase):
 
     def execute_at_once(self, sql: str, parameters: Sequence[object]) -> Any:
         """Like `execute_sql`, on a cursor that the connection's next such statement reuses."""
+        if pipeline.this.pipeline is not None:
+            return pipeline.this.pipeline.execute(sql, parameters)
         return self._execute_cursor(sql, parameters, reused=True)  # type: ignore[attr-defined]
 
     def cursor(self, named_cursor: object = None, reused: bool = False) -> Any:
@@ -191,20 +207,23 @@ def connect(url: str) -> PooledPostgres:
     name = address.pop("database")
     _check(name, address)
     # psycopg prepares what runs for the sixth time; without, each statement is parsed anew.
-    unprepared = {} if SWITCHES[prepare] else {"prepare_threshold": None}
+    prepares = SWITCHES[prepare]
+    unprepared = {} if prepares else {"prepare_threshold": None}
     # What is set on a session behind a pooler is set for whoever gets it next.
-    lock_seconds = int(wait) if SWITCHES[prepare] else 0
-    return PooledPostgres(name, int(pool), lock_seconds, **{**PATIENCE, **address, **unprepared})
+    lock_seconds = int(wait) if prepares else 0
+    options = {**PATIENCE, **address, **unprepared}
+    return PooledPostgres(name, int(pool), lock_seconds, prepares, **options)
 
 
 def _check(name: str, address: dict[str, Any]) -> None:
     """Refuse what libpq would refuse at every request."""
     try:
+        import greenlet  # noqa: F401  # portal.pipeline needs it
         from psycopg import ProgrammingError
         from psycopg.conninfo import make_conninfo
     except ImportError:
         raise SettingError(
-            "DATABASE_URL: PostgreSQL needs psycopg: pip install 'portal[postgres]'."
+            "DATABASE_URL: PostgreSQL needs psycopg and greenlet: pip install 'portal[postgres]'."
         ) from None
     if not name:
         raise SettingError("DATABASE_URL must name a database, such as postgresql://host/portal.")

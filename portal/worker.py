@@ -19,9 +19,11 @@ from flask import Flask
 from peewee import OperationalError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from portal import sweep
-from portal.database import Busy, lose_patience, on_sqlite
+from portal import patience, sweep
+from portal.database import database, lose_patience, on_sqlite
 from portal.disk import Disk, putting_off
+from portal.patience import Busy
+from portal.pipeline import Pipeline
 from portal.security import MACHINE_ENDPOINTS, MAX_BODY_BYTES
 from portal.wsgi_bridge import Answer, App, Environ, ask, encoded, environ_of, with_body
 
@@ -29,6 +31,11 @@ log = logging.getLogger(__name__)
 
 #: What applications ask, and send people to. Nothing here hashes a password, which takes long.
 AT_ONCE = {*MACHINE_ENDPOINTS, "/oauth/authorize", "/oauth/userinfo", "/oauth/jwks"}
+#: Of those on PostgreSQL: whether a single statement answers the request.
+ONE_STATEMENT: dict[str, Callable[[bytes], bool]] = {
+    "/oauth/introspect": lambda body: True,
+    "/oauth/token": lambda body: b"client_credentials" in body,
+}
 #: Whoever watches is answered at once, also when every page waits for a database that hangs.
 WATCHED = {"/healthz", "/readyz", "/metrics"}
 #: So much of a body that is too long is read and thrown away before the answer.
@@ -126,8 +133,8 @@ class Worker:
         self._patient = ThreadPoolExecutor(threads, "patient")
         self._watch = ThreadPoolExecutor(2, "watch")
         self._flushes = Flushes()
-        # PostgreSQL is asked over the network: meanwhile this thread has other things to do.
         self._answers_at_once = on_sqlite()
+        self._pipeline: Pipeline | None = None
 
     async def handle(self, scope: Any, receive: Callable, send: Callable) -> None:
         """One request (ASGI 3, HTTP)."""
@@ -136,6 +143,8 @@ class Worker:
             answer = CUT
         elif environ["PATH_INFO"] in AT_ONCE and self._answers_at_once:
             answer = await self._answer_at_once(environ)
+        elif environ["PATH_INFO"] in ONE_STATEMENT and self._can_pile(environ):
+            answer = await self._answer_together(environ)
         else:
             answer = await _in(self._pool_for(environ["PATH_INFO"]), ask, self._app, environ)
         headers = encoded(answer.headers)
@@ -169,6 +178,31 @@ class Worker:
             log.error("database: %s", error)
             return UNAVAILABLE
         return answer
+
+    def _can_pile(self, environ: Environ) -> bool:
+        """Whether PostgreSQL can be asked with others of this moment, without waiting for it."""
+        if self._pipeline is None:
+            notes = ThreadPoolExecutor(1, "notes")
+            patience.this.patient = False
+            patience.this.hand_over = lambda call: notes.submit(_and_give_back, call)
+            self._pipeline = Pipeline(database.obj, notes)
+        body = environ["wsgi.input"].getbuffer()
+        return self._pipeline.is_open and ONE_STATEMENT[environ["PATH_INFO"]](bytes(body))
+
+    async def _answer_together(self, environ: Environ) -> Answer:
+        try:
+            return await self._pipeline.run(ask, self._app, environ)  # type: ignore[union-attr]
+        except Busy:
+            environ["wsgi.input"].seek(0)
+            return await _in(self._patient, ask, self._app, environ)
+
+
+def _and_give_back(call: Callable[[], None]) -> None:
+    """Call this in a thread of its own, which keeps no connection afterwards."""
+    try:
+        call()
+    finally:
+        database.close()
 
 
 class Flushes:

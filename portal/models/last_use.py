@@ -24,6 +24,7 @@ from portal.models.concern import UNUSED
 from portal.models.misused_secret import note_misuses
 from portal.models.secret_network import note_networks
 from portal.models.usage import today
+from portal.patience import in_turn
 
 if TYPE_CHECKING:
     from portal.models.client import Client, Secret
@@ -116,7 +117,8 @@ class LastUse:
             self._note_secret(seen, secret.id, address, moment, lately)
         gathered = len(self._applications) + len(self._secrets) + len(self._machines)
         if gathered and (moment != self._written_at or gathered >= MOST):
-            self.write()
+            self._written_at = moment
+            in_turn(self.write)
 
     def note_machine(self, client: "Client", scope: str) -> None:
         """Note which scopes an application takes for itself: each once a day."""
@@ -163,7 +165,7 @@ class LastUse:
     def write_misuses(self) -> None:
         """Write those of earlier seconds, whatever is refused now."""
         if any(at != now() for _, _, at in list(self._misuses.values())):
-            self.write()
+            in_turn(self.write)
 
     def write(self) -> None:
         """Write what has gathered. What the database does not take is dropped: answers go out."""
