@@ -85,7 +85,10 @@ class Pipeline:
         #: Whether sending the pile is due in this turn of the loop.
         self._due = False
         self._timer: asyncio.TimerHandle | None = None
+        self._ended = False
         self._connection: Any = None
+        #: The connection's socket; one that is lost does not tell it any more.
+        self._socket = -1
         self._transformer: Any = None
         #: The results of the pile that have come.
         self._arrived: list[Any] = []
@@ -158,12 +161,12 @@ class Pipeline:
     def _flush(self) -> None:
         """Send what the network takes, and the rest once it takes more."""
         if self._connection.pgconn.flush():
-            self._loop.add_writer(self._connection.fileno(), self._flush_more)
+            self._loop.add_writer(self._socket, self._flush_more)
 
     def _flush_more(self) -> None:
         try:
             if not self._connection.pgconn.flush():
-                self._loop.remove_writer(self._connection.fileno())
+                self._loop.remove_writer(self._socket)
         except Exception as error:
             self._lose(error)
 
@@ -226,22 +229,36 @@ class Pipeline:
 
     # The connection
 
+    def close(self) -> None:
+        """End with the loop."""
+        self._ended = True
+        self._lose("the worker ends")
+        this.pipeline = None
+
     def _connect(self) -> None:
+        if self._ended:
+            return
         opening = self._loop.run_in_executor(self._connector, self._database.open_pipeline)
         opening.add_done_callback(self._connected)
 
     def _connected(self, opening: asyncio.Future) -> None:
-        if opening.cancelled() or self._loop.is_closed():
+        if opening.cancelled():
             return
-        if opening.exception():
+        if self._ended and not opening.exception():
+            opening.result().close()
+        elif opening.exception():
             self._loop.call_later(RETRY_SECONDS, self._connect)
-            return
+        else:
+            self._use(opening.result())
+
+    def _use(self, connection: Any) -> None:
         from psycopg.adapt import Transformer
 
-        self._connection = opening.result()
+        self._connection = connection
         self._transformer = Transformer(self._connection)
         self._prepared, self._arrived = set(), []
-        self._loop.add_reader(self._connection.fileno(), self._readable)
+        self._socket = self._connection.fileno()
+        self._loop.add_reader(self._socket, self._readable)
 
     def _lose(self, why: object) -> None:
         """Give the connection up: whoever waits for it is done again by other ones."""
@@ -251,11 +268,11 @@ class Pipeline:
         if connection is None:
             return
         log.info("the pipeline to PostgreSQL is made anew: %s", " ".join(str(why).split()))
-        self._loop.remove_reader(connection.fileno())
-        self._loop.remove_writer(connection.fileno())
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
         connection.close()
         waiting, self._sent, self._pile = [*self._sent, *self._pile], [], []
-        self._loop.call_soon(self._connect)
+        self._connect()
         self._refuse(waiting)
 
     @staticmethod

@@ -64,8 +64,9 @@ def run(app: Flask, listening: socket.socket, threads: int, grace_seconds: int) 
     # uvicorn raises the signal again when it is done.
     signal.signal(signal.SIGTERM, lambda *_: None)
     sweep.start(app)
+    worker = Worker(app.wsgi_app, threads)
     config = uvicorn.Config(
-        Worker(app.wsgi_app, threads).handle,
+        worker.handle,
         interface="asgi3",
         http=BoundedProtocol,
         ws="none",
@@ -77,9 +78,21 @@ def run(app: Flask, listening: socket.socket, threads: int, grace_seconds: int) 
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=grace_seconds,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    PoliteServer(config, worker).run(sockets=[listening])
     app.extensions["portal.oauth"].uses.write()
     app.extensions["portal.oauth"].usage.write()
+
+
+class PoliteServer(uvicorn.Server):
+    """uvicorn's server, which lets its worker give back what it holds while the loop still runs."""
+
+    def __init__(self, config: uvicorn.Config, worker: "Worker") -> None:
+        super().__init__(config)
+        self._worker = worker
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        self._worker.close()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -132,9 +145,17 @@ class Worker:
         self._pages = ThreadPoolExecutor(threads, "page")
         self._patient = ThreadPoolExecutor(threads, "patient")
         self._watch = ThreadPoolExecutor(2, "watch")
+        self._aside = ThreadPoolExecutor(1, "aside")
         self._flushes = Flushes()
         self._answers_at_once = on_sqlite()
         self._pipeline: Pipeline | None = None
+
+    def close(self) -> None:
+        """Give back what the thread of the event loop holds."""
+        if self._pipeline is not None:
+            self._pipeline.close()
+            patience.this.patient, patience.this.hand_over = True, None
+        self._aside.shutdown()
 
     async def handle(self, scope: Any, receive: Callable, send: Callable) -> None:
         """One request (ASGI 3, HTTP)."""
@@ -182,10 +203,9 @@ class Worker:
     def _can_pile(self, environ: Environ) -> bool:
         """Whether PostgreSQL can be asked with others of this moment, without waiting for it."""
         if self._pipeline is None:
-            notes = ThreadPoolExecutor(1, "notes")
             patience.this.patient = False
-            patience.this.hand_over = lambda call: notes.submit(_and_give_back, call)
-            self._pipeline = Pipeline(database.obj, notes)
+            patience.this.hand_over = lambda call: self._aside.submit(_and_give_back, call)
+            self._pipeline = Pipeline(database.obj, self._aside)
         body = environ["wsgi.input"].getbuffer()
         return self._pipeline.is_open and ONE_STATEMENT[environ["PATH_INFO"]](bytes(body))
 
