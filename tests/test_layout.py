@@ -11,7 +11,7 @@ PORTAL = ROOT / "portal"
 #: A module may import from its own layer and from those before it.
 LAYERS = (
     {"settings", "clock", "credentials", "disk", "logs"},
-    {"database", "fetch", "mail", "postgres"},
+    {"database", "fetch", "mail", "postgres", "silence"},
     {"models"},
     {
         "audit",
