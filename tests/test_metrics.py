@@ -1,5 +1,6 @@
 """What Prometheus gets to see: true counts, few labels, and only with the token."""
 
+import os
 import socket
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from portal.database import database, open_database
+from portal.metrics import shared_between_workers
 from portal.models.application import (
     AUTHORIZATION_CODE,
     CLIENT_CREDENTIALS,
@@ -177,3 +179,41 @@ def test_serve_says_in_a_line_that_it_has_nowhere_to_count(app, tmp_path, monkey
     assert done.exit_code == 1
     assert done.stderr.startswith("Error: PORTAL_METRICS_TOKEN needs a folder")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """A folder for temporary files, where everything was made an hour ago."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    monkeypatch.setattr("portal.metrics.NEW_SECONDS", -1)
+    return folder
+
+
+def test_what_a_killed_server_left_is_cleared_at_the_next_start(settings, temporary):
+    left = temporary / "portal-metrics-killed"
+    left.mkdir()
+    (left / "counter_1.db").write_bytes(b"x")
+    (temporary / "portal-metrics-link").symlink_to(temporary)
+    (temporary / "another-program").mkdir()
+    with shared_between_workers(settings):
+        assert not left.exists()
+    kept = {path.name for path in temporary.iterdir()}
+    assert kept == {"portal-metrics-link", "another-program"}
+
+
+def test_the_folder_of_a_server_that_runs_is_left_alone(settings, temporary, monkeypatch):
+    with shared_between_workers(settings):
+        mine = os.environ["PROMETHEUS_MULTIPROC_DIR"]
+        with shared_between_workers(settings):
+            assert os.path.isdir(mine)
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", mine)
+    assert not os.path.exists(mine)
+
+
+def test_a_folder_that_was_only_just_made_is_left_alone(settings, temporary, monkeypatch):
+    monkeypatch.setattr("portal.metrics.NEW_SECONDS", 10)
+    (temporary / "portal-metrics-new").mkdir()
+    with shared_between_workers(settings):
+        assert (temporary / "portal-metrics-new").exists()
