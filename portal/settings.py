@@ -153,9 +153,14 @@ def _read(environ: Mapping[str, str], env: str, secret: bool) -> str | None:
         if env in environ:
             raise SettingError(f"Set either {env} or {env}_FILE, not both.")
         try:
-            return Path(path).read_text().strip()
+            text = Path(path).read_text().strip()
         except OSError as error:
             raise SettingError(f"{env}_FILE cannot be read: {error.strerror} ({path}).") from None
+        except UnicodeDecodeError:
+            raise SettingError(f"{env}_FILE must hold text, and {path} does not.") from None
+        if not text:
+            raise SettingError(f"{env}_FILE is empty: write the value into {path}.")
+        return text
     return environ.get(env, "").strip() or None
 
 
@@ -178,7 +183,10 @@ def checked_issuer(issuer: str) -> str:
         _ = parts.port
     except ValueError:
         host, parts = None, urlsplit("")
-    if not host or parts.scheme not in ("https", "http") or parts.query or parts.fragment:
+    if "@" in parts.netloc:  # what stands before it may be a password, so it is not shown
+        raise SettingError("PORTAL_ISSUER must not have a user name or password in it.")
+    good = host and parts.scheme in ("https", "http") and not (parts.query or parts.fragment)
+    if not good or not issuer.isascii() or not issuer.isprintable() or " " in issuer:
         raise SettingError(
             f"PORTAL_ISSUER must be an address such as https://login.example.org, not {issuer!r}."
         )
@@ -188,7 +196,25 @@ def checked_issuer(issuer: str) -> str:
         )
     if issuer.endswith("/"):
         raise SettingError(f"PORTAL_ISSUER must not end with a slash: use {issuer.rstrip('/')!r}.")
+    origin = _origin(issuer)
+    if parts.path:
+        raise SettingError(
+            f"PORTAL_ISSUER must have no path, since Portal lives at the root of a host: use"
+            f" {origin!r}, or a host name of its own."
+        )
+    # As browsers write it: an Origin header and the issuer are compared letter by letter.
+    if issuer != origin:
+        raise SettingError(
+            f"PORTAL_ISSUER must be written as browsers do: use {origin!r}, not {issuer!r}."
+        )
     return issuer
+
+
+def _origin(issuer: str) -> str:
+    """The address without its path, in small letters and without the port that goes by itself."""
+    parts = urlsplit(issuer)
+    usual = ":443" if parts.scheme == "https" else ":80"
+    return f"{parts.scheme}://{parts.netloc.lower().removesuffix(usual)}"
 
 
 def check_database_url(url: str) -> None:

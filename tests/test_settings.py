@@ -120,6 +120,8 @@ def test_names_for_the_tests_are_left_alone(tmp_path):
         ("PORTAL_ISSUER", "https://[::1"),
         ("PORTAL_ISSUER", "https://example.org:port"),
         ("PORTAL_ISSUER", "ftp://example.org"),
+        ("PORTAL_ISSUER", "https://exa mple.org"),
+        ("PORTAL_ISSUER", "https://anmeldung-für-alle.example.org"),
     ],
 )
 def test_a_value_that_cannot_be_used_stops_with_a_line_that_names_it(tmp_path, name, value):
@@ -142,7 +144,7 @@ def test_an_empty_value_counts_as_none(tmp_path):
     "issuer",
     [
         "https://login.example.org",
-        "https://example.org/login",
+        "https://login.example.org:8443",
         "http://localhost:8000",
         "http://127.0.0.1:8000",
         "http://[::1]:8000",
@@ -150,6 +152,31 @@ def test_an_empty_value_counts_as_none(tmp_path):
 )
 def test_an_issuer_that_may_be_used(tmp_path, issuer):
     assert read(tmp_path, PORTAL_ISSUER=issuer).issuer == issuer
+
+
+@pytest.mark.parametrize(
+    ("issuer", "better"),
+    [
+        ("https://example.org/portal", "https://example.org"),
+        ("https://Login.Example.org", "https://login.example.org"),
+        ("https://login.example.org:443", "https://login.example.org"),
+        ("http://localhost:80", "http://localhost"),
+    ],
+)
+def test_an_issuer_that_would_be_written_another_way_says_how(tmp_path, issuer, better):
+    assert f"use {better!r}" in complaint(tmp_path, PORTAL_ISSUER=issuer)
+
+
+def test_a_password_in_the_issuer_is_refused_and_not_shown(tmp_path):
+    assert "hush" not in complaint(tmp_path, PORTAL_ISSUER="https://portal:hush@example.org")
+
+
+@pytest.mark.parametrize(("content", "told"), [(b" \n", "is empty"), (b"\xd0\xff", "hold text")])
+def test_a_file_without_a_value_is_not_taken_for_the_default(tmp_path, content, told):
+    (tmp_path / "key").write_bytes(content)
+    environ = {"PORTAL_SECRET_KEY_FILE": str(tmp_path / "key")}
+    with pytest.raises(SettingError, match=f"PORTAL_SECRET_KEY_FILE.*{told}"):
+        Settings.from_env(environ, instance=tmp_path)
 
 
 def test_the_issuer_follows_the_port(tmp_path):
