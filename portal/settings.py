@@ -121,7 +121,7 @@ class Settings:
                 **{f.name: getattr(self, f.name) for f in fields(self)},
                 "issuer": checked_issuer(self.issuer or f"http://localhost:{self.port}"),
                 "database_url": self.database_url or f"sqlite:///{self.instance / 'portal.db'}",
-                "secret_key": self.secret_key or _kept_secret_key(self.instance),
+                "secret_key": self.secret_key or _secret_key_in(self.instance),
             }
         )
         if made.htmx not in ("cdn", "local", "off"):
@@ -224,6 +224,8 @@ def check_database_url(url: str) -> None:
             "DATABASE_URL must start with sqlite:/// or postgresql://, for example"
             " sqlite:///instance/portal.db."
         )
+    if url == "sqlite:///":
+        raise SettingError("DATABASE_URL must name a file, such as sqlite:///instance/portal.db.")
     if url.startswith("sqlite:"):
         return
     try:
@@ -284,6 +286,16 @@ def _check_mail(settings: Settings) -> None:
 def _is_sender(text: str) -> bool:
     _, address = parseaddr(text)
     return text.isprintable() and bool(SENDER.fullmatch(address))
+
+
+def _secret_key_in(instance: Path) -> str:
+    try:
+        return _kept_secret_key(instance)
+    except OSError as error:
+        raise SettingError(
+            f"PORTAL_SECRET_KEY is not set, and {instance / 'secret_key'} cannot be kept:"
+            f" {error.strerror}. Set one, or PORTAL_SECRET_KEY_FILE."
+        ) from None
 
 
 def _kept_secret_key(instance: Path) -> str:

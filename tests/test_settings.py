@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from portal.database import connect
 from portal.settings import SettingError, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -108,6 +109,7 @@ def test_names_for_the_tests_are_left_alone(tmp_path):
         ("PORTAL_METRICS_TOKEN", "ü" * 40),
         ("DATABASE_URL", "mysql://localhost/portal"),
         ("DATABASE_URL", "portal.db"),
+        ("DATABASE_URL", "sqlite:///"),
         ("DATABASE_URL", "postgresql://host:port/portal"),
         ("DATABASE_URL", "postgresql://host:0/portal"),
         ("DATABASE_URL", "postgresql://portal:hush[hush@host/portal"),
@@ -175,8 +177,20 @@ def test_a_password_in_the_issuer_is_refused_and_not_shown(tmp_path):
 def test_a_file_without_a_value_is_not_taken_for_the_default(tmp_path, content, told):
     (tmp_path / "key").write_bytes(content)
     environ = {"PORTAL_SECRET_KEY_FILE": str(tmp_path / "key")}
-    with pytest.raises(SettingError, match=f"PORTAL_SECRET_KEY_FILE.*{told}"):
+    with pytest.raises(SettingError, match=rf"PORTAL_SECRET_KEY_FILE.*{told}"):
         Settings.from_env(environ, instance=tmp_path)
+
+
+def test_a_folder_that_cannot_hold_the_secret_key_says_what_to_set(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingError, match=r"PORTAL_SECRET_KEY is not set.*File exists"):
+        Settings.from_env({}, instance=tmp_path / "file")
+
+
+def test_a_folder_that_cannot_hold_the_database_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingError, match=r"DATABASE_URL: the folder .*file/data cannot be made"):
+        connect(f"sqlite:///{tmp_path}/file/data/portal.db")
 
 
 def test_the_issuer_follows_the_port(tmp_path):
