@@ -58,16 +58,16 @@ def restore_backup(
     BackupRefused; with `force` it replaces a portal that is used, and takes a backup that another
     secret key belongs to.
     """
-    if not force and copying.is_used(target):
-        raise BackupRefused(
-            "The database is not empty: make a backup of it, then use --force to replace what it"
-            " holds."
-        )
     with tempfile.TemporaryDirectory(prefix="portal-restore-") as folder:
         made = Path(folder) / "portal.db"
         _copy_file(path, made)
         with _opened(made) as file:
             _check_release(file, path)
+            if not force and copying.is_used(target):
+                raise BackupRefused(
+                    "The database is not empty: make a backup of it, then use --force to replace"
+                    " what it holds."
+                )
             migrate(file)
             if not force and not _belongs(file, encryption_key):
                 raise BackupRefused(

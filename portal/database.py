@@ -18,6 +18,7 @@ from playhouse.migrations import Runner
 from portal import patience, postgres
 from portal.disk import Disk, settle
 from portal.patience import Busy
+from portal.settings import SettingError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 #: One number that all runners agree on, for PostgreSQL's advisory lock.
@@ -85,7 +86,13 @@ def connect(url: str) -> Database:
     if not url.startswith("sqlite:"):
         return postgres.connect(url)
     path = url.removeprefix("sqlite:///")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(path).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(
+            f"DATABASE_URL: the folder {folder} cannot be made: {error.strerror}."
+        ) from None
     # Nobody else on the machine may read it; what SQLite puts beside it gets the same mode.
     with suppress(OSError):  # it is there, or cannot be made: SQLite says why
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))

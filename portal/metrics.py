@@ -3,15 +3,17 @@
 Every label has few values: names of routes, reasons and grants, never what somebody sent.
 """
 
+import fcntl
 import hmac
 import os
 import platform
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from flask import Flask, Response, abort, current_app, request
 from prometheus_client import (
@@ -28,6 +30,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from portal.clock import now
 from portal.health import OK, current_readiness
 from portal.settings import Settings
 
@@ -35,6 +38,9 @@ from portal.settings import Settings
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 #: From a token, below a millisecond, to an answer that waited for the database.
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+
+FOLDER = "portal-metrics-"
+NEW_SECONDS = 10
 
 disable_created_metrics()
 REGISTRY = CollectorRegistry()
@@ -96,15 +102,35 @@ def shared_between_workers(settings: Settings) -> Iterator[None]:
     if not settings.metrics_token:
         yield
         return
+    _clear_what_the_killed_left()
     try:
-        folder = os.environ[SHARED] = tempfile.mkdtemp(prefix="portal-metrics-")
+        folder = os.environ[SHARED] = tempfile.mkdtemp(prefix=FOLDER)
     except OSError:
         raise NoFolder from None
+    # Held by this process and the workers that it forks; the kernel lets go when all are gone.
+    handle = os.open(folder, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_SH)
     try:
         yield
     finally:
+        os.close(handle)
         del os.environ[SHARED]
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear_what_the_killed_left() -> None:
+    """Delete this account's folders that no server holds any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
+        with suppress(OSError):  # another's, or somebody else was faster
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                found = os.fstat(handle)
+                # One that is being made is not held yet.
+                if found.st_uid == os.geteuid() and found.st_ctime < now() - NEW_SECONDS:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder)
+            finally:
+                os.close(handle)
 
 
 def metrics() -> Response:

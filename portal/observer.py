@@ -21,6 +21,10 @@ access_log = logging.getLogger(logs.ACCESS)
 
 #: Where whoever answers says which route it was, such as `oauth.token`.
 ENDPOINT = "portal.endpoint"
+#: Set by a server that has yet to wait for the disk; replaced by what it calls once it has.
+NOTE = "portal.note"
+#: The error that the disk answered with: whoever asks again gets the page or the JSON about it.
+FAILURE = "portal.failure"
 #: For addresses that lead nowhere: one name, so that nobody can fill the metrics with others.
 UNKNOWN = "unknown"
 #: What a proxy may choose as the id of a request.
@@ -36,7 +40,7 @@ class Observer:
     """A WSGI callable that notes what the one inside does; a few microseconds a request."""
 
     def __init__(self, inner: App, app: Flask, settings: Settings) -> None:
-        self.inner = inner
+        self.inner, self.app = inner, app
         self.believes_proxy = settings.proxy_hops > 0
         self.counts = bool(settings.metrics_token)
         self.logs = bool(settings.access_log)
@@ -55,14 +59,24 @@ class Observer:
         before = logs.request_id.set(mine)
         began, again = perf_counter(), False
         try:
+            if FAILURE in environ:
+                return self._fail(environ, respond)
             return self.inner(environ, respond)
         except Busy:
             again = True
             raise
         finally:
-            if not again:
+            if NOTE in environ:
+                took = perf_counter() - began
+                environ[NOTE] = lambda: self._note(environ, line[:3], took)
+            elif not again:
                 self._note(environ, line[:3], perf_counter() - began)
             logs.request_id.reset(before)
+
+    def _fail(self, environ: Environ, start_response: Callable) -> Iterable[bytes]:
+        with self.app.request_context(environ):
+            answer = self.app.handle_user_exception(environ[FAILURE])
+            return self.app.finalize_request(answer, True)(environ, start_response)
 
     def _note(self, environ: Environ, status: str, seconds: float) -> None:
         if self.counts:

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: So long a pile may take before each request is done by itself, and before a lost connection is
-#: tried again.
-PILE_SECONDS = 5
+#: So long after a failure to connect comes the next try.
 RETRY_SECONDS = 1
 #: Formats of libpq.
 TEXT, BINARY = 0, 1
@@ -156,7 +154,8 @@ class Pipeline:
         except Exception as error:
             self._lose(error)
             return
-        self._timer = self._loop.call_later(PILE_SECONDS, self._lose, "no answer")
+        if seconds := self._database.silent_seconds:
+            self._timer = self._loop.call_later(seconds, self._fall_silent)
 
     def _flush(self) -> None:
         """Send what the network takes, and the rest once it takes more."""
@@ -169,6 +168,10 @@ class Pipeline:
                 self._loop.remove_writer(self._socket)
         except Exception as error:
             self._lose(error)
+
+    def _fall_silent(self) -> None:
+        self._database.note_silence()
+        self._lose("no answer")
 
     # The way back
 

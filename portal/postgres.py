@@ -5,13 +5,14 @@ server ended only when a request fails on it, and has no word for "all are in us
 a 503; what would remain of it is less than this.
 """
 
+import math
 import os
 import select
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, local
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -30,6 +31,10 @@ WAIT_SECONDS = 5
 LOCK_SECONDS = 10
 #: A connection that nobody used for so long is asked whether it still lives.
 DOUBT_SECONDS = 60
+#: A request gives up on a server that says nothing for so long after it should have given up on
+#: a lock, and for a moment nobody else waits for it: else all would, one after the other.
+SILENT_SECONDS = 5
+MOMENT_SECONDS = 1
 #: And after this time one that is to spare is closed.
 SPARE_SECONDS = 600
 SWITCHES = {"on": True, "off": False}
@@ -43,19 +48,38 @@ PATIENCE = {
 }
 
 
+class _Thread(local):
+    #: Whether it answers requests, which somebody waits for.
+    answers = False
+
+
+_this = _Thread()
+
+
 class PooledPostgres(PostgresqlDatabase):
     """At most `pool` connections; `close()` gives this thread's back for the next to take."""
 
     def __init__(
-        self, name: str, pool: int, lock_seconds: int, prepares: bool, **options: Any
+        self,
+        name: str,
+        pool: int,
+        lock_seconds: int,
+        silent_seconds: int,
+        prepares: bool,
+        **options: Any,
     ) -> None:
+        #: Whether statements are prepared.
         self.prepares = prepares
         #: How long to wait for a lock; 0: as long as it takes, or as PostgreSQL is told.
         self.lock_seconds = lock_seconds
+        #: How long a request waits for a word of the server; 0: as long as it takes.
+        self.silent_seconds = silent_seconds
         self._slots = BoundedSemaphore(pool)
         #: The last one given back is taken first: as many stay open as work at a time.
         self._idle: deque[tuple[Any, float]] = deque()
         self._process = os.getpid()
+        #: When the server was last given up on, by the monotonic clock.
+        self._silent_at = -math.inf
         super().__init__(name, prefer_psycopg3=True, **options)
         # What it guards belongs to one thread each, and nobody may wait here for a connection.
         self._lock = nullcontext()
@@ -63,6 +87,8 @@ class PooledPostgres(PostgresqlDatabase):
     def _connect(self) -> Any:
         if not patience.this.patient:
             raise Busy
+        if _this.answers and time.monotonic() - self._silent_at < MOMENT_SECONDS:
+            raise OperationalError("PostgreSQL did not answer a moment ago")
         if not self._slots.acquire(timeout=WAIT_SECONDS):
             raise OperationalError(
                 f"no connection became free within {WAIT_SECONDS} seconds: raise ?pool= in"
@@ -107,6 +133,7 @@ class PooledPostgres(PostgresqlDatabase):
             self._idle, self._process = deque(), os.getpid()
         while idle := _pop(self._idle.pop):
             connection, since = idle
+            connection.silent_seconds = self._silent_seconds()
             if _lives(connection, since):
                 return connection
             connection.close()
@@ -146,7 +173,28 @@ class PooledPostgres(PostgresqlDatabase):
 
     def extra_connection(self) -> Any:
         """A connection of psycopg beside the pool; whoever asks for it closes it."""
-        return super()._connect()  # type: ignore[misc]
+        from psycopg.errors import ConnectionTimeout
+
+        from portal.silence import Connection
+
+        try:
+            connection = Connection.connect(
+                dbname=self.database, autocommit=True, **self.connect_params
+            )
+        except ConnectionTimeout:
+            self.note_silence()
+            raise
+        connection.silent_seconds = self._silent_seconds()
+        connection.on_silence = self.note_silence
+        return connection
+
+    def _silent_seconds(self) -> int:
+        return self.silent_seconds if _this.answers else 0
+
+    def note_silence(self) -> None:
+        """Let nobody else try for a moment: it has not answered."""
+        self._silent_at = time.monotonic()
+        self.close_idle()  # whoever took one of these would have to find out anew
 
     def close_idle(self) -> None:
         """Close what no thread uses."""
@@ -211,8 +259,9 @@ def connect(url: str) -> PooledPostgres:
     unprepared = {} if prepares else {"prepare_threshold": None}
     # What is set on a session behind a pooler is set for whoever gets it next.
     lock_seconds = int(wait) if prepares else 0
+    silent_seconds = int(wait) + SILENT_SECONDS if int(wait) else 0
     options = {**PATIENCE, **address, **unprepared}
-    return PooledPostgres(name, int(pool), lock_seconds, prepares, **options)
+    return PooledPostgres(name, int(pool), lock_seconds, silent_seconds, prepares, **options)
 
 
 def _check(name: str, address: dict[str, Any]) -> None:
@@ -245,6 +294,7 @@ def giving_back(app: Callable, database: PooledPostgres) -> Callable:
             database.close()
 
     def call(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+        _this.answers = True
         try:
             body = app(environ, start_response)
         finally:

@@ -1,5 +1,6 @@
 """The production server: its workers, and a graceful end."""
 
+import errno
 import gc
 import logging
 import multiprocessing
@@ -35,18 +36,26 @@ class CannotListen(Exception):
     """The address is not to be had; the text says why, without a full stop."""
 
 
+class NoSuchHost(CannotListen):
+    """It is the host that this machine does not have."""
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens there; CannotListen when the host or the port is not to be had."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except socket.gaierror:
-        raise CannotListen(f"There is no host {host} here") from None
+        raise NoSuchHost(f"There is no host {host} here") from None
     except PermissionError:
         raise CannotListen(f"Port {port} needs more rights than you have") from None
     except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise NoSuchHost(f"{host} is no address of this machine") from None
         in_use = f"Port {port} is in use"
-        raise CannotListen(in_use if error.errno == 98 else error.strerror or in_use) from None
+        raise CannotListen(
+            in_use if error.errno == errno.EADDRINUSE else error.strerror or in_use
+        ) from None
 
 
 def run(listening: socket.socket, workers: int, threads: int, on_ready: Callable[[], None]) -> None:

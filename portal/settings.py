@@ -121,7 +121,7 @@ class Settings:
                 **{f.name: getattr(self, f.name) for f in fields(self)},
                 "issuer": checked_issuer(self.issuer or f"http://localhost:{self.port}"),
                 "database_url": self.database_url or f"sqlite:///{self.instance / 'portal.db'}",
-                "secret_key": self.secret_key or _kept_secret_key(self.instance),
+                "secret_key": self.secret_key or _secret_key_in(self.instance),
             }
         )
         if made.htmx not in ("cdn", "local", "off"):
@@ -153,9 +153,14 @@ def _read(environ: Mapping[str, str], env: str, secret: bool) -> str | None:
         if env in environ:
             raise SettingError(f"Set either {env} or {env}_FILE, not both.")
         try:
-            return Path(path).read_text().strip()
+            text = Path(path).read_text().strip()
         except OSError as error:
             raise SettingError(f"{env}_FILE cannot be read: {error.strerror} ({path}).") from None
+        except UnicodeDecodeError:
+            raise SettingError(f"{env}_FILE must hold text, and {path} does not.") from None
+        if not text:
+            raise SettingError(f"{env}_FILE is empty: write the value into {path}.")
+        return text
     return environ.get(env, "").strip() or None
 
 
@@ -178,7 +183,10 @@ def checked_issuer(issuer: str) -> str:
         _ = parts.port
     except ValueError:
         host, parts = None, urlsplit("")
-    if not host or parts.scheme not in ("https", "http") or parts.query or parts.fragment:
+    if "@" in parts.netloc:  # what stands before it may be a password, so it is not shown
+        raise SettingError("PORTAL_ISSUER must not have a user name or password in it.")
+    good = host and parts.scheme in ("https", "http") and not (parts.query or parts.fragment)
+    if not good or not issuer.isascii() or not issuer.isprintable() or " " in issuer:
         raise SettingError(
             f"PORTAL_ISSUER must be an address such as https://login.example.org, not {issuer!r}."
         )
@@ -188,7 +196,25 @@ def checked_issuer(issuer: str) -> str:
         )
     if issuer.endswith("/"):
         raise SettingError(f"PORTAL_ISSUER must not end with a slash: use {issuer.rstrip('/')!r}.")
+    origin = _origin(issuer)
+    if parts.path:
+        raise SettingError(
+            f"PORTAL_ISSUER must have no path, since Portal lives at the root of a host: use"
+            f" {origin!r}, or a host name of its own."
+        )
+    # As browsers write it: an Origin header and the issuer are compared letter by letter.
+    if issuer != origin:
+        raise SettingError(
+            f"PORTAL_ISSUER must be written as browsers do: use {origin!r}, not {issuer!r}."
+        )
     return issuer
+
+
+def _origin(issuer: str) -> str:
+    """The address without its path, in small letters and without the port that goes by itself."""
+    parts = urlsplit(issuer)
+    usual = ":443" if parts.scheme == "https" else ":80"
+    return f"{parts.scheme}://{parts.netloc.lower().removesuffix(usual)}"
 
 
 def check_database_url(url: str) -> None:
@@ -198,6 +224,8 @@ def check_database_url(url: str) -> None:
             "DATABASE_URL must start with sqlite:/// or postgresql://, for example"
             " sqlite:///instance/portal.db."
         )
+    if url == "sqlite:///":
+        raise SettingError("DATABASE_URL must name a file, such as sqlite:///instance/portal.db.")
     if url.startswith("sqlite:"):
         return
     try:
@@ -258,6 +286,16 @@ def _check_mail(settings: Settings) -> None:
 def _is_sender(text: str) -> bool:
     _, address = parseaddr(text)
     return text.isprintable() and bool(SENDER.fullmatch(address))
+
+
+def _secret_key_in(instance: Path) -> str:
+    try:
+        return _kept_secret_key(instance)
+    except OSError as error:
+        raise SettingError(
+            f"PORTAL_SECRET_KEY is not set, and {instance / 'secret_key'} cannot be kept:"
+            f" {error.strerror}. Set one, or PORTAL_SECRET_KEY_FILE."
+        ) from None
 
 
 def _kept_secret_key(instance: Path) -> str:

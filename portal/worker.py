@@ -7,7 +7,6 @@ stalled uploads hold nobody up.
 """
 
 import asyncio
-import logging
 import signal
 import socket
 from collections.abc import Callable
@@ -22,12 +21,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from portal import patience, sweep
 from portal.database import database, lose_patience, on_sqlite
 from portal.disk import Disk, putting_off
+from portal.observer import FAILURE, NOTE
 from portal.patience import Busy
 from portal.pipeline import Pipeline
 from portal.security import MACHINE_ENDPOINTS, MAX_BODY_BYTES
 from portal.wsgi_bridge import Answer, App, Environ, ask, encoded, environ_of, with_body
-
-log = logging.getLogger(__name__)
 
 #: What applications ask, and send people to. Nothing here hashes a password, which takes long.
 AT_ONCE = {*MACHINE_ENDPOINTS, "/oauth/authorize", "/oauth/userinfo", "/oauth/jwks"}
@@ -49,12 +47,6 @@ BODY_SECONDS = 60
 #: Longer than proxies keep a connection that nobody uses, so that they are the ones to close it.
 KEEP_ALIVE_SECONDS = 75
 
-#: When the disk did not keep what was about to be answered.
-UNAVAILABLE = Answer(
-    503,
-    [("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("Retry-After", "5")],
-    b'{"error": "temporarily_unavailable"}',
-)
 #: Half a form must not be acted upon. Nobody is there to read why.
 CUT = Answer(400, [("Content-Length", "0")], b"")
 
@@ -186,18 +178,23 @@ class Worker:
 
     async def _answer_at_once(self, environ: Environ) -> Answer:
         lose_patience()
+        environ[NOTE] = None
         try:
-            try:
-                with putting_off() as owed:
-                    answer = ask(self._app, environ)
-            except Busy:
-                environ["wsgi.input"].seek(0)
-                answer = await _in(self._patient, ask, self._app, environ)
+            with putting_off() as owed:
+                answer = ask(self._app, environ)
+        except Busy:
+            environ["wsgi.input"].seek(0)
+            answer = await _in(self._patient, ask, self._app, environ)
+        note = environ.pop(NOTE)
+        try:
             for disk in owed:
                 await self._flushes.wait(disk)
         except OperationalError as error:
-            log.error("database: %s", error)
-            return UNAVAILABLE
+            # Not kept, so it is neither said nor counted.
+            environ[FAILURE] = error
+            return await _in(self._pages, ask, self._app, environ)
+        if note:
+            note()
         return answer
 
     def _can_pile(self, environ: Environ) -> bool:

@@ -10,8 +10,8 @@ PORTAL = ROOT / "portal"
 
 #: A module may import from its own layer and from those before it.
 LAYERS = (
-    {"settings", "clock", "credentials", "disk", "logs"},
-    {"database", "fetch", "mail", "postgres"},
+    {"settings", "clock", "credentials", "disk", "logs", "patience"},
+    {"database", "fetch", "mail", "pipeline", "postgres", "silence"},
     {"models"},
     {
         "audit",

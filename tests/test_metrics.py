@@ -1,18 +1,26 @@
 """What Prometheus gets to see: true counts, few labels, and only with the token."""
 
+import asyncio
+import json
+import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from flask import request
 from prometheus_client.parser import text_string_to_metric_families
 
-from portal.database import database, open_database
+from portal.database import database, on_sqlite, open_database, transaction
+from portal.metrics import shared_between_workers
+from portal.models import Throttle
 from portal.models.application import (
     AUTHORIZATION_CODE,
     CLIENT_CREDENTIALS,
     DEVICE_CODE,
     REFRESH_TOKEN,
 )
+from portal.worker import Worker
 from tests.conftest import usual_settings
 from tests.factories import PASSWORD, make_application, post
 from tests.flows import DEVICE_GRANT, RelyingApp
@@ -168,6 +176,70 @@ def test_it_answers_when_the_database_does_not(client, tmp_path):
     database.close()
 
 
+@pytest.fixture
+def answer_of_worker(app, monkeypatch):
+    """What a worker of `serve` answers while the disk refuses to keep what was written."""
+
+    def fail(handle: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    def ask(path: str) -> tuple[int, dict[bytes, bytes], bytes]:
+        sent: list[dict] = []
+
+        async def receive() -> dict:
+            return {"type": "http.request"}
+
+        async def send(message: dict) -> None:
+            sent.append(message)
+
+        scope = {
+            "server": ("localhost", 80),
+            "client": ("192.0.2.1", 1),
+            "method": "GET",
+            "path": path,
+            "query_string": b"",
+            "http_version": "1.1",
+            "scheme": "http",
+            "headers": [(b"host", b"localhost:8000")],
+        }
+        worker = Worker(app.wsgi_app, 1)
+        with ThreadPoolExecutor(1) as thread:  # for it loses patience
+            thread.submit(asyncio.run, worker.handle(scope, receive, send)).result()
+            thread.submit(database.close).result()
+        return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
+
+    if not on_sqlite():
+        pytest.skip("PostgreSQL waits for its own disk")
+    monkeypatch.setattr(os, "fdatasync", fail)
+    monkeypatch.setattr("portal.worker.AT_ONCE", {"/account/kept", "/oauth/kept"})
+    return ask
+
+
+def test_what_the_disk_did_not_keep_is_told_as_any_failure_and_not_counted_as_answered(
+    app, answer_of_worker
+):
+    @app.get("/account/kept", endpoint="kept_page")
+    @app.get("/oauth/kept", endpoint="kept_json")
+    def kept() -> str:
+        with transaction():
+            Throttle.create(key=request.path, last_at=1)
+        return "Kept."
+
+    count = Count(app.test_client())
+    status, headers, body = answer_of_worker("/account/kept")
+    assert status == 503
+    assert headers[b"content-type"].startswith(b"text/html")
+    assert headers[b"retry-after"]
+    assert b"Nothing that was confirmed is lost" in body
+    assert headers[b"x-request-id"] in body
+    status, headers, body = answer_of_worker("/oauth/kept")
+    assert (status, json.loads(body)["error"]) == (503, "temporarily_unavailable")
+    assert headers[b"retry-after"]
+    for endpoint in ("kept_page", "kept_json"):
+        assert count.requests(endpoint, "200") == 0
+        assert count.requests(endpoint, "503") == 1
+
+
 def test_serve_says_in_a_line_that_it_has_nowhere_to_count(app, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "not-there"))
     with socket.socket() as probe:
@@ -177,3 +249,41 @@ def test_serve_says_in_a_line_that_it_has_nowhere_to_count(app, tmp_path, monkey
     assert done.exit_code == 1
     assert done.stderr.startswith("Error: PORTAL_METRICS_TOKEN needs a folder")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """A folder for temporary files, where everything was made an hour ago."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    monkeypatch.setattr("portal.metrics.NEW_SECONDS", -1)
+    return folder
+
+
+def test_what_a_killed_server_left_is_cleared_at_the_next_start(settings, temporary):
+    left = temporary / "portal-metrics-killed"
+    left.mkdir()
+    (left / "counter_1.db").write_bytes(b"x")
+    (temporary / "portal-metrics-link").symlink_to(temporary)
+    (temporary / "another-program").mkdir()
+    with shared_between_workers(settings):
+        assert not left.exists()
+    kept = {path.name for path in temporary.iterdir()}
+    assert kept == {"portal-metrics-link", "another-program"}
+
+
+def test_the_folder_of_a_server_that_runs_is_left_alone(settings, temporary, monkeypatch):
+    with shared_between_workers(settings):
+        mine = os.environ["PROMETHEUS_MULTIPROC_DIR"]
+        with shared_between_workers(settings):
+            assert os.path.isdir(mine)
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", mine)
+    assert not os.path.exists(mine)
+
+
+def test_a_folder_that_was_only_just_made_is_left_alone(settings, temporary, monkeypatch):
+    monkeypatch.setattr("portal.metrics.NEW_SECONDS", 10)
+    (temporary / "portal-metrics-new").mkdir()
+    with shared_between_workers(settings):
+        assert (temporary / "portal-metrics-new").exists()

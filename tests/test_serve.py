@@ -156,6 +156,15 @@ def test_options_that_cannot_be(environ, options):
     assert re.fullmatch(r"Error: .+\n", done.stderr)
 
 
+def test_an_address_of_another_machine_is_told_apart_from_a_port_in_use(environ):
+    done = run(environ, "serve", "--host", "192.0.2.1")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: 192.0.2.1 is no address of this machine: choose another one, for example"
+        " --host 127.0.0.1.\n"
+    )
+
+
 def test_two_starts_may_share_a_new_database(start):
     first, second = start("--demo"), start("--demo")
     for server in (first, second):

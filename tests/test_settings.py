@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from portal.database import connect
 from portal.settings import SettingError, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -108,6 +109,7 @@ def test_names_for_the_tests_are_left_alone(tmp_path):
         ("PORTAL_METRICS_TOKEN", "ü" * 40),
         ("DATABASE_URL", "mysql://localhost/portal"),
         ("DATABASE_URL", "portal.db"),
+        ("DATABASE_URL", "sqlite:///"),
         ("DATABASE_URL", "postgresql://host:port/portal"),
         ("DATABASE_URL", "postgresql://host:0/portal"),
         ("DATABASE_URL", "postgresql://portal:hush[hush@host/portal"),
@@ -120,6 +122,8 @@ def test_names_for_the_tests_are_left_alone(tmp_path):
         ("PORTAL_ISSUER", "https://[::1"),
         ("PORTAL_ISSUER", "https://example.org:port"),
         ("PORTAL_ISSUER", "ftp://example.org"),
+        ("PORTAL_ISSUER", "https://exa mple.org"),
+        ("PORTAL_ISSUER", "https://anmeldung-für-alle.example.org"),
     ],
 )
 def test_a_value_that_cannot_be_used_stops_with_a_line_that_names_it(tmp_path, name, value):
@@ -142,7 +146,7 @@ def test_an_empty_value_counts_as_none(tmp_path):
     "issuer",
     [
         "https://login.example.org",
-        "https://example.org/login",
+        "https://login.example.org:8443",
         "http://localhost:8000",
         "http://127.0.0.1:8000",
         "http://[::1]:8000",
@@ -150,6 +154,43 @@ def test_an_empty_value_counts_as_none(tmp_path):
 )
 def test_an_issuer_that_may_be_used(tmp_path, issuer):
     assert read(tmp_path, PORTAL_ISSUER=issuer).issuer == issuer
+
+
+@pytest.mark.parametrize(
+    ("issuer", "better"),
+    [
+        ("https://example.org/portal", "https://example.org"),
+        ("https://Login.Example.org", "https://login.example.org"),
+        ("https://login.example.org:443", "https://login.example.org"),
+        ("http://localhost:80", "http://localhost"),
+    ],
+)
+def test_an_issuer_that_would_be_written_another_way_says_how(tmp_path, issuer, better):
+    assert f"use {better!r}" in complaint(tmp_path, PORTAL_ISSUER=issuer)
+
+
+def test_a_password_in_the_issuer_is_refused_and_not_shown(tmp_path):
+    assert "hush" not in complaint(tmp_path, PORTAL_ISSUER="https://portal:hush@example.org")
+
+
+@pytest.mark.parametrize(("content", "told"), [(b" \n", "is empty"), (b"\xd0\xff", "hold text")])
+def test_a_file_without_a_value_is_not_taken_for_the_default(tmp_path, content, told):
+    (tmp_path / "key").write_bytes(content)
+    environ = {"PORTAL_SECRET_KEY_FILE": str(tmp_path / "key")}
+    with pytest.raises(SettingError, match=rf"PORTAL_SECRET_KEY_FILE.*{told}"):
+        Settings.from_env(environ, instance=tmp_path)
+
+
+def test_a_folder_that_cannot_hold_the_secret_key_says_what_to_set(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingError, match=r"PORTAL_SECRET_KEY is not set.*File exists"):
+        Settings.from_env({}, instance=tmp_path / "file")
+
+
+def test_a_folder_that_cannot_hold_the_database_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingError, match=r"DATABASE_URL: the folder .*file/data cannot be made"):
+        connect(f"sqlite:///{tmp_path}/file/data/portal.db")
 
 
 def test_the_issuer_follows_the_port(tmp_path):

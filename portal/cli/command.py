@@ -11,7 +11,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 from peewee import DatabaseError, InterfaceError
 
-from portal.database import database, describe, pending_migrations
+from portal.database import database, describe, on_sqlite, pending_migrations
 from portal.models.signing_key import WrongSecretKey
 from portal.settings import Settings
 
@@ -52,8 +52,13 @@ def _database_trouble(error: Exception) -> str:
         database.close()
         if pending_migrations():
             return "The database is not up to date: run flask --app wsgi db upgrade first."
-    except (DatabaseError, InterfaceError):
-        return f"The database {where} cannot be reached: check DATABASE_URL and that it runs."
+    except (DatabaseError, InterfaceError) as away:
+        reason = str(away).partition("\n")[0].rstrip(":. ")
+        remedy = "it may be read and written to" if on_sqlite() else "it runs"
+        return (
+            f"The database {where} cannot be reached ({reason}): check DATABASE_URL and that"
+            f" {remedy}."
+        )
     if "prepared statement" in str(error):
         return f"The database {where} is behind a pooler: add ?prepare=off to DATABASE_URL."
     return f"The database {where} refused: {' '.join(str(error).split())}."

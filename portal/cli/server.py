@@ -30,6 +30,8 @@ def serve(
     port = port or current_settings().port
     try:
         listening = serving.listen(host, port)
+    except serving.NoSuchHost as error:
+        raise Failure(f"{error}: choose another one, for example --host 127.0.0.1.") from None
     except serving.CannotListen as error:
         other = "make run PORT=" if with_demo else "--port "
         raise Failure(f"{error}: choose another one, for example {other}{port + 1}.") from None

@@ -72,6 +72,7 @@ def test_a_database_that_cannot_be_reached_is_named_without_its_password(tmp_pat
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
     assert "127.0.0.1:1" in result.stderr
+    assert "Connection refused" in result.stderr
     assert "hunter2" not in result.stderr
 
 

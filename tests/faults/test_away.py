@@ -74,6 +74,42 @@ def test_postgresql_restarts_while_nobody_calls(rp, portal, postgres):
     assert {answer.status_code for answer in answers[-50:]} == {200}
 
 
+@on_postgresql
+def test_postgresql_hangs_under_load(rp, portal, postgres, database_url):
+    """Its processes stand still, so that nothing is refused and nothing is answered."""
+    real = portal.serving(rp)
+    portal.environ["DATABASE_URL"] = f"{database_url}&wait=1"
+    portal.start()
+    database.close()
+
+    def act():
+        return time.monotonic(), real.token("client_credentials")
+
+    # More than there are threads: nobody may wait for all who came before.
+    with Load(24, act) as load:
+        time.sleep(0.5)
+        frozen = time.monotonic()
+        with postgres.frozen():
+            page = portal.get("/login")
+            ready, alive = portal.get("/readyz"), portal.get("/healthz")
+            wait_until(lambda: [a.status_code for b, a in load.done if b > frozen].count(503) > 48)
+        back = time.monotonic()
+        wait_until(lambda: [a.status_code for b, a in load.done if b > back].count(200) > 20)
+    refused = [answer for _, answer in load.done if answer.status_code == 503]
+    assert {answer.get_json()["error"] for answer in refused} == {"temporarily_unavailable"}
+    assert all(answer.headers["Retry-After"] for answer in refused)
+    assert not load.failed
+    assert {answer.status_code for _, answer in load.done} == {200, 503}
+    # One turn of silence, and one of connecting anew.
+    assert max(answer.seconds for _, answer in load.done) < 2 * PATIENCE_SECONDS + 1
+    assert page.status_code == ready.status_code == 503
+    assert "cannot reach its database" in page.get_data(as_text=True)
+    assert alive.status_code == 200
+    assert alive.seconds < 1
+    tokens = [a.get_json()["access_token"] for _, a in load.done if a.status_code == 200]
+    assert all(rp.is_active(token) for token in tokens[-50:])
+
+
 def test_the_folder_of_sqlite_is_moved_away_and_back(rp, portal, tmp_path):
     folder, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
     folder.mkdir()

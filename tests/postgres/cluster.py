@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -47,6 +48,21 @@ class Cluster:
     def halt(self) -> None:
         """End it in order, cutting off who is connected; `resume` brings it back."""
         self._run("pg_ctl", "-D", self._data, "-m", "fast", "-w", "stop")
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Inside the block its processes stand still, while the kernel keeps its connections."""
+        first = (self._data / "postmaster.pid").read_text().split()[0]
+        os.kill(int(first), signal.SIGSTOP)
+        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        stopped = [int(pid) for pid in (*children, first)]
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
 
     def stop(self) -> None:
         self._run("pg_ctl", "-D", self._data, "-m", "immediate", "-w", "stop")
