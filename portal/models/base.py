@@ -42,8 +42,8 @@ class DaysField(TextField):
     def db_value(self, value: Mapping[str, int]) -> str:
         return " ".join(f"{name}={day}" for name, day in sorted(value.items()))
 
-    def python_value(self, value: str) -> Mapping[str, int]:
-        return read_days(value)
+    def python_value(self, value: str | None) -> Mapping[str, int]:
+        return read_days(value or "")  # None comes of an outer join
 
 
 @lru_cache(1000)

@@ -6,8 +6,7 @@ Where hundreds of applications come every second, each is noted every ten minute
 million of them nearly every note is a write to pages that nobody else has touched.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from threading import Lock
@@ -168,7 +167,10 @@ class LastUse:
             in_turn(self.write)
 
     def write(self) -> None:
-        """Write what has gathered. What the database does not take is dropped: answers go out."""
+        """Write what has gathered. What the database does not take is dropped: answers go out.
+
+        But for what is noted once a day: that is tried again with the next notes.
+        """
         if database.in_transaction():
             return
         with self._lock:
@@ -180,42 +182,49 @@ class LastUse:
             self._written_at = now()
         # In one order, so that two processes do not wait for each other.
         if applications:
-            with _at_once():
-                _TOUCH.run_each([{"id": id, "now": at} for id, at in sorted(applications.items())])
-        if machines:
-            with _at_once():
-                for id, days in sorted(machines.items()):
-                    _note_machine(id, days)
+            rows: list[dict[str, object]] = [
+                {"id": id, "now": at} for id, at in sorted(applications.items())
+            ]
+            _tried(lambda: _TOUCH.run_each(rows))
+        if machines and not _tried(lambda: _note_machines(machines)):
+            with self._lock:
+                for id, days in machines.items():
+                    self._machines.setdefault(id, {}).update(days)
         if secrets:
-            rows = [(id, network, at) for (id, network), at in sorted(secrets.items())]
-            with _at_once():
-                if places := [row for row in rows if row[1]]:
-                    note_networks(places, crowded)
-                _TOUCH_SECRET.run_each(
-                    [{"id": id, "now": at, "network": network} for id, network, at in rows]
-                )
+            places = [(id, network, at) for (id, network), at in sorted(secrets.items())]
+            _tried(lambda: _note_secrets(places, crowded))
         if misuses:
-            with _at_once():
-                note_misuses([(*key, *told) for key, told in sorted(misuses.items())])
+            told = [(*key, *told) for key, told in sorted(misuses.items())]
+            _tried(lambda: note_misuses(told))
 
 
-def _note_machine(application_id: int, days: dict[str, int]) -> None:
-    found = _MACHINE_DAYS.row(id=application_id)
-    if found is None:
-        return
-    known = read_days(found[0])
-    merged = {**known, **days}
-    if merged != known:
-        _TOUCH_MACHINE.run(id=application_id, days=Application.machine_days.db_value(merged))
+def _note_machines(machines: dict[int, dict[str, int]]) -> None:
+    for application_id, days in sorted(machines.items()):
+        found = _MACHINE_DAYS.row(id=application_id)
+        known = read_days(found[0]) if found else days
+        merged = {**known, **days}
+        if merged != known:
+            _TOUCH_MACHINE.run(id=application_id, days=Application.machine_days.db_value(merged))
 
 
-@contextmanager
-def _at_once() -> Iterator[None]:
-    """A transaction that waits for nobody, or nothing."""
-    with suppress(DatabaseError, InterfaceError), database.transaction():
-        if not on_sqlite():  # where the lock was had a moment ago
-            database.execute_sql("SET LOCAL lock_timeout = '100ms'")
-        yield
+def _note_secrets(places: list[tuple[int, str, int]], crowded: set[int]) -> None:
+    if known := [place for place in places if place[1]]:
+        note_networks(known, crowded)
+    _TOUCH_SECRET.run_each(
+        [{"id": id, "now": at, "network": network} for id, network, at in places]
+    )
+
+
+def _tried(write: Callable[[], None]) -> bool:
+    """Do this in a transaction that waits for nobody; False when the database did not let it."""
+    try:
+        with database.transaction():
+            if not on_sqlite():  # where the lock was had a moment ago
+                database.execute_sql("SET LOCAL lock_timeout = '100ms'")
+            write()
+    except (DatabaseError, InterfaceError):
+        return False
+    return True
 
 
 #: How much of an address says where a server stands, and not which one it is.

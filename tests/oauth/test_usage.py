@@ -1,15 +1,19 @@
 """What applications are used for is counted, day by day, and forgotten after ninety."""
 
+import sqlite3
+from contextlib import closing
+from threading import Thread
+
 import pytest
 import time_machine
 
 from portal import credentials, sweep
-from portal.database import database, transaction
+from portal.database import database, lose_patience, transaction
 from portal.models import Application, Usage
 from portal.models.client import ClientCache
 from portal.models.last_use import LastUse
 from portal.models.usage import DAY, SINCE, SINCE_ID
-from tests.engines import on_both_engines
+from tests.engines import on_both_engines, only_on_sqlite
 from tests.factories import REDIRECT_URI, make_application, post
 from tests.flows import DEVICE_GRANT, RelyingApp
 
@@ -99,6 +103,26 @@ def test_two_processes_that_note_one_machine_lose_nothing(rp, clock):
         "public": day,
         "reports:read": day,
     }
+
+
+@only_on_sqlite
+def test_a_locked_database_delays_the_note_of_a_machine_and_refuses_nobody(rp):
+    uses, path = LastUse(), database.obj.database
+
+    def write() -> None:
+        lose_patience()
+        uses.write()
+        database.close()
+
+    uses.note_machine(ClientCache().load(rp.client_id), "public")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        thread = Thread(target=write)
+        thread.start()
+        thread.join()
+    assert Application.get_by_id(rp.application.id).machine_days == {}
+    uses.write()
+    assert list(Application.get_by_id(rp.application.id).machine_days) == ["public"]
 
 
 @on_both_engines
