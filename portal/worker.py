@@ -2,8 +2,9 @@
 
 One thread takes the requests in and answers those of the protocol by itself: that is done before
 they could be handed to another thread. Pages go to threads of their own, and so does whatever must
-wait: for PostgreSQL, for a lock, for the disk. A body is taken in before anybody works on it, so
-stalled uploads hold nobody up.
+wait: for a lock, for the disk, for PostgreSQL, but for what a single statement answers there (see
+`portal.pipeline`). A body is taken in before anybody works on it, so stalled uploads hold nobody
+up.
 """
 
 import asyncio
@@ -16,9 +17,9 @@ from typing import Any
 import uvicorn
 from flask import Flask
 from peewee import OperationalError
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from portal import patience, sweep
+from portal.bounded_http import BoundedProtocol
 from portal.database import database, lose_patience, on_sqlite
 from portal.disk import Disk, putting_off
 from portal.observer import FAILURE, NOTE
@@ -40,9 +41,7 @@ WATCHED = {"/healthz", "/readyz", "/metrics"}
 DISCARDED_BYTES = 32 * 1024 * 1024
 #: In the environment of a request whose body went on after that.
 ENDLESS = "portal.endless"
-#: What a request's line and headers may come to, and how long they and the body may take.
-HEAD_BYTES = 64 * 1024
-HEAD_SECONDS = 30
+#: So long a body may take.
 BODY_SECONDS = 60
 #: Longer than proxies keep a connection that nobody uses, so that they are the ones to close it.
 KEEP_ALIVE_SECONDS = 75
@@ -85,47 +84,6 @@ class PoliteServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
         self._worker.close()
-
-
-class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1, with an end to the size of a request's head and the time it takes."""
-
-    _head = 0
-    _timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._timer = self.loop.call_later(HEAD_SECONDS, transport.close)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        self._head += len(data)
-        super().data_received(data)  # which sets it to 0 where a head is complete
-        if self._head > HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response("The request line and headers are too long.")
-        elif self._head and self._timer is None:
-            self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
-
-    def on_headers_complete(self) -> None:
-        self._head = 0
-        self._stop_timer()
-        super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        self._head = 0
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self._head = 0
-        super().on_message_complete()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
 
 class Worker:

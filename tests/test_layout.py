@@ -35,7 +35,7 @@ LAYERS = (
         "handover",
     },
     {"oauth", "cards"},
-    {"admin", "account", "cli", "serve", "sweep", "worker", "wsgi_bridge"},
+    {"admin", "account", "cli", "serve", "sweep", "worker", "wsgi_bridge", "bounded_http"},
     {"create_app"},
 )
 #: Neither may know the other, though they share a layer.

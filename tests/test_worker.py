@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import uvicorn
 
-from portal import worker
+from portal import bounded_http, worker
 from portal.wsgi_bridge import ask, environ_of
 
 
@@ -29,13 +29,13 @@ def tell(environ, start_response) -> list[bytes]:
 @pytest.fixture
 def connect(app, monkeypatch) -> Iterator[Callable[[], socket.socket]]:
     """A worker with little patience; connections to it."""
-    monkeypatch.setattr(worker, "HEAD_SECONDS", 0.4)
+    monkeypatch.setattr(bounded_http, "HEAD_SECONDS", 0.4)
     monkeypatch.setattr(worker, "BODY_SECONDS", 0.4)
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         worker.Worker(tell, 2).handle,
         interface="asgi3",
-        http=worker.BoundedProtocol,
+        http=bounded_http.BoundedProtocol,
         lifespan="off",
         log_config=None,
         access_log=False,
