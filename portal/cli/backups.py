@@ -15,7 +15,8 @@ from portal.backup import OnProgress
 from portal.cli.command import BadInput, Failure, command, note, print_json, print_table
 from portal.cli.data import db
 from portal.database import connected, database, describe
-from portal.models import TABLES
+from portal.models import TABLES, SigningKey
+from portal.models.signing_key import WrongSecretKey
 from portal.oauth import current_server
 from portal.settings import SettingError, check_database_url
 from portal.text import plural
@@ -108,6 +109,11 @@ def restore(file: Path, force: bool, as_json: bool) -> None:
     else:
         click.echo(f"Restored {plural(sum(counts.values()), 'row')} from {file}.")
     note("Portals that run notice at their next request, and new signing keys within a minute.")
+    try:
+        for row in SigningKey.published():
+            row.unlocked(key)
+    except WrongSecretKey as error:
+        note(f"Nobody can sign in yet: {error}")
 
 
 @contextmanager

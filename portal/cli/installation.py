@@ -200,14 +200,17 @@ def _keys() -> Finding:
 
 
 def _administrator() -> Finding:
-    able = User.is_admin & User.disabled_at.is_null() & User.password_hash.is_null(False)
-    count = User.select().where(able).count()
-    if not count:
-        return bad(
-            "administrator",
-            "nobody can administer the portal: flask --app wsgi setup-link prints a link",
-        )
-    return good("administrator", f"{count} can sign in")
+    administrators = User.select().where(User.is_admin, User.disabled_at.is_null())
+    count = administrators.where(User.password_hash.is_null(False)).count()
+    if count:
+        return good("administrator", f"{count} can sign in")
+    waiting = administrators.order_by(User.id).first()
+    command = f"user reset-link {waiting.username}" if waiting else "setup-link"
+    why = f": {waiting.username} has chosen no password yet" if waiting else ""
+    return bad(
+        "administrator",
+        f"nobody can administer the portal{why}: flask --app wsgi {command} prints a link",
+    )
 
 
 def _sweep(settings: Settings) -> Finding:

@@ -347,6 +347,8 @@ def test_a_database_without_tables_is_one_line(tmp_path, settings):
 def test_nobody_who_administers_is_named(app, alice, checks):
     User.update(disabled_at=now()).execute()
     assert "setup-link" in checks()["administrator"]
+    User.update(disabled_at=None, password_hash=None).execute()
+    assert "user reset-link alice" in checks()["administrator"]
 
 
 def test_another_secret_key_is_named(settings, alice):

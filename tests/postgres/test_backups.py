@@ -407,6 +407,10 @@ def test_a_backup_that_another_secret_key_belongs_to_is_refused(lived_in, settin
     assert answer.returncode == 2
     assert "another PORTAL_SECRET_KEY" in answer.stderr
     assert run(other, *flask, "restore", str(file)).returncode == 0
+    forced = run(other, *flask, "restore", str(file), "--force", key="o" * 40)
+    assert forced.returncode == 0
+    assert "Nobody can sign in yet" in forced.stderr
+    assert "another PORTAL_SECRET_KEY" in forced.stderr
 
 
 def environ(url: str, key: str = SECRET_KEY) -> dict[str, str]:
