@@ -66,11 +66,12 @@ class Observer:
             again = True
             raise
         finally:
-            if NOTE in environ:
+            if self.counts or self.logs:
                 took = perf_counter() - began
-                environ[NOTE] = lambda: self._note(environ, line[:3], took)
-            elif not again:
-                self._note(environ, line[:3], perf_counter() - began)
+                if NOTE in environ:
+                    environ[NOTE] = lambda: self._note(environ, line[:3], took)
+                elif not again:
+                    self._note(environ, line[:3], took)
             logs.request_id.reset(before)
 
     def _fail(self, environ: Environ, start_response: Callable) -> Iterable[bytes]:

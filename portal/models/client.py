@@ -106,6 +106,7 @@ class Client(ClientMixin):
         "id_token_alg",
         "last_used_at",
         "machine_days",
+        "machine_took",
         "name",
         "post_logout_redirect_uris",
         "redirect_uris",
@@ -138,6 +139,8 @@ class Client(ClientMixin):
         self.backchannel_logout_uri = row[19]
         self.trusted_until = self._trusted_until(row) if row[10] else 0
         self.machine_days = read_days(row[23])
+        #: The scopes that it took last for itself, and on which day.
+        self.machine_took = ("", 0)
         found = [r[_FIRST_SECRET:] for r in rows if r[_FIRST_SECRET] is not None]
         self.secrets = tuple(Secret(id, bytes(hash), end) for id, hash, end, *_ in found)
         #: When each was last noted, by the address and by the network that it was used from.

@@ -114,17 +114,22 @@ class LastUse:
         seen = client.secret_seen_at
         if secret and abs(moment - seen.get((secret.id, address), 0)) >= lately:
             self._note_secret(seen, secret.id, address, moment, lately)
+        if not (self._applications or self._secrets or self._machines):
+            return
         gathered = len(self._applications) + len(self._secrets) + len(self._machines)
-        if gathered and (moment != self._written_at or gathered >= MOST):
+        if moment != self._written_at or gathered >= MOST:
             self._written_at = moment
             in_turn(self.write)
 
     def note_machine(self, client: "Client", scope: str) -> None:
         """Note which scopes an application takes for itself: each once a day."""
-        day, names = today(), scope.split()
-        if all(client.machine_days.get(name) == day for name in names):
+        taken = scope, today()
+        if client.machine_took == taken:
             return
-        noted = dict.fromkeys(names, day)
+        client.machine_took = taken
+        noted = dict.fromkeys(scope.split(), today())
+        if noted.items() <= client.machine_days.items():
+            return
         client.machine_days = {**client.machine_days, **noted}
         with self._lock:
             self._machines.setdefault(client.id, {}).update(noted)

@@ -22,7 +22,10 @@ def asked_resources(request: Any, client: Any, granted: list[str] | None = None)
     list, or was not granted at the authorization endpoint; and when all that was granted has
     left the list since.
     """
-    asked = list(dict.fromkeys((request.payload.data.get("resource") or "").split()))
+    named = request.payload.data.get("resource")
+    if not named and not granted:  # nearly always
+        return []
+    asked = list(dict.fromkeys((named or "").split()))
     allowed = [uri for uri in granted or client.resources if uri in client.resources]
     if not asked and granted:
         asked = allowed or granted
