@@ -16,6 +16,8 @@ from concurrent.futures import Executor
 from threading import local
 from typing import TYPE_CHECKING, Any
 
+from peewee import OperationalError
+
 from portal.patience import Busy
 
 if TYPE_CHECKING:
@@ -193,10 +195,15 @@ class Pipeline:
         """Those of the pile once all have come; None before that."""
         from psycopg.pq import ExecStatus
 
+        ended = False
         while not pg.is_busy():
             found = pg.get_result()
-            if found is None:  # the end of one statement
+            if found is None:  # the end of one statement; of the connection when it comes again
+                if ended:
+                    raise OperationalError("PostgreSQL ended the connection")
+                ended = True
                 continue
+            ended = False
             if found.status == ExecStatus.PIPELINE_SYNC:
                 results, self._arrived = self._arrived, []
                 return results
