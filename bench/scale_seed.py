@@ -14,12 +14,14 @@ from rich.progress import Progress
 from portal.clock import now, now_ms
 from portal.credentials import ID_BITS, hash_secret
 from portal.database import database
-from portal.models import AccessToken, Application, ApplicationSecret, User
+from portal.models import AccessToken, Application, ApplicationSecret, Trust, User
 from portal.models.application import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, REFRESH_TOKEN
 from portal.models.concern import LONGEST_SECONDS, NEVER_USED_SECONDS, UNUSED
 from portal.models.last_use import CROWD_SECONDS
+from portal.models.trust import subject
 from portal.models.usage import today
 from portal.models.user import fold
+from portal.trust import USUAL_SECONDS, end_of_day
 
 OWNERS = 500
 BATCH = 10_000
@@ -118,6 +120,7 @@ def _applications(applications: int, progress: Progress) -> None:
         with database.atomic():
             _insert(Application, _COLUMNS, rows)
             _insert(ApplicationSecret, _SECRET_COLUMNS, secrets)
+            _insert(Trust, _TRUST_COLUMNS, [_trust(row) for row in rows if row[_TRUSTED]])
         progress.update(task, advance=len(rows))
 
 
@@ -125,7 +128,12 @@ _COLUMNS = (
     "id client_id name name_key owner_id grants redirect_uris post_logout_redirect_uris scopes"
     " confidential require_pkce resource_server token_format id_token_alg subject_type resources"
     " backchannel_logout_uri trusted trust_reason disabled_at version epoch created_at updated_at"
-    " last_used_at machine_days concerns look_again_at"
+    " last_used_at machine_days concerns look_again_at trust_ends_at trust_approved"
+).split()
+_TRUSTED = _COLUMNS.index("trusted")
+_TRUST_COLUMNS = (
+    "application_id approved_at approved_by approved_owner told_end asker_ids asked_by"
+    " asked_subject refused_by note"
 ).split()
 _SECRET_COLUMNS = "id application_id hash prefix created_at name last_used_from".split()
 
@@ -136,16 +144,19 @@ def _application(number: int, row_id: int, owners: list[int]) -> tuple:
     name, at = name_of(number), (row_id >> ID_BITS) // 1000
     used = 0 if number % 5 < 2 else now() - number % 8_000_000
     unused = not used and at < now() - NEVER_USED_SECONDS and not disabled
+    trusted, owner = number % 5000 == 1, owners[number % len(owners)]
+    uri = f"https://app{number}.example.org/callback"
+    scopes = "public profile email" if number % 50 else "public reports:read"
     return (
         row_id,
         client_id(number),
         name,
         fold(name),
-        owners[number % len(owners)],
+        owner,
         " ".join(grants),
-        f"https://app{number}.example.org/callback",
+        uri,
         "",
-        "public profile email" if number % 50 else "public reports:read",
+        scopes,
         not public,
         True,
         False,
@@ -154,8 +165,8 @@ def _application(number: int, row_id: int, owners: list[int]) -> tuple:
         "public",
         "",
         "",
-        number % 5000 == 1,
-        "Ours" if number % 5000 == 1 else "",
+        trusted,
+        "Ours" if trusted else "",
         at if disabled else None,
         1,
         1,
@@ -165,7 +176,16 @@ def _application(number: int, row_id: int, owners: list[int]) -> tuple:
         "",
         UNUSED if unused else 0,
         now() + number % LONGEST_SECONDS,
+        end_of_day(at + USUAL_SECONDS) if trusted else None,
+        subject([uri], scopes.split(), owner, not public) if trusted else "",
     )
+
+
+def _trust(application: tuple) -> tuple:
+    """Approved when it was added, by the only administrator there is."""
+    it = dict(zip(_COLUMNS, application, strict=True))
+    owner = f"owner{int(it['name'].rpartition(' ')[2]) % OWNERS}"
+    return (it["id"], it["created_at"], "owner0, the only administrator", owner, 0, *[""] * 5)
 
 
 def _insert(table: type, columns: list[str], rows: list[tuple]) -> None:
