@@ -394,7 +394,7 @@ def add_somebody_who_leaves() -> None:
         ("Payroll sync", HOUR),
         ("Canteen menu", DAY),
         ("Timesheets", 2 * MINUTE),
-        ("Warehouse stock take and returns, northern region", 3 * DAY),
+        ("Warehouse returns", 3 * DAY),
     ):
         it, _ = Application.register(
             name=name, owner=nora, grants=[CLIENT_CREDENTIALS], scopes=["public"]
