@@ -7,6 +7,7 @@ seeds the same.
 from base64 import b64encode
 from collections.abc import Iterator
 from hashlib import sha256
+from typing import Any
 
 from peewee import SqliteDatabase
 from rich.progress import Progress
@@ -14,12 +15,14 @@ from rich.progress import Progress
 from portal.clock import now, now_ms
 from portal.credentials import ID_BITS, hash_secret
 from portal.database import database
-from portal.models import AccessToken, Application, ApplicationSecret, User
+from portal.models import AccessToken, Application, ApplicationSecret, Trust, User
 from portal.models.application import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, REFRESH_TOKEN
 from portal.models.concern import LONGEST_SECONDS, NEVER_USED_SECONDS, UNUSED
 from portal.models.last_use import CROWD_SECONDS
+from portal.models.trust import subject
 from portal.models.usage import today
 from portal.models.user import fold
+from portal.trust import USUAL_SECONDS, end_of_day
 
 OWNERS = 500
 BATCH = 10_000
@@ -78,14 +81,20 @@ def _use_lately() -> None:
     So many tokens that live a quarter of an hour come to one for each application in two minutes;
     a use is noted when the last note is ten minutes old.
     """
-    then = now() - (Application.id >> ID_BITS) % CROWD_SECONDS
+    then = now() - _within(CROWD_SECONDS, Application.id)
     concerns = Application.concerns.bin_and(~UNUSED)
     days = {"public": today()}
     rows = Application.update(last_used_at=then, concerns=concerns, machine_days=days)
     rows.where(Application.confidential).execute()
     secret = ApplicationSecret
-    then = now() - (secret.id >> ID_BITS) % CROWD_SECONDS
+    then = now() - _within(CROWD_SECONDS, secret.id)
     secret.update(last_used_at=then, last_used_from="127.0.0.0/24").execute()
+
+
+def _within(seconds: int, row_id: Any) -> Any:
+    """What is left of the second of an id: Peewee's >> and % are IS and LIKE."""
+    made = row_id / (1000 << ID_BITS)
+    return made - made / seconds * seconds
 
 
 def application_ids(applications: int) -> tuple[int, int]:
@@ -118,6 +127,7 @@ def _applications(applications: int, progress: Progress) -> None:
         with database.atomic():
             _insert(Application, _COLUMNS, rows)
             _insert(ApplicationSecret, _SECRET_COLUMNS, secrets)
+            _insert(Trust, _TRUST_COLUMNS, [_trust(row) for row in rows if row[_TRUSTED]])
         progress.update(task, advance=len(rows))
 
 
@@ -125,7 +135,12 @@ _COLUMNS = (
     "id client_id name name_key owner_id grants redirect_uris post_logout_redirect_uris scopes"
     " confidential require_pkce resource_server token_format id_token_alg subject_type resources"
     " backchannel_logout_uri trusted trust_reason disabled_at version epoch created_at updated_at"
-    " last_used_at machine_days concerns look_again_at"
+    " last_used_at machine_days concerns look_again_at trust_ends_at trust_approved"
+).split()
+_TRUSTED = _COLUMNS.index("trusted")
+_TRUST_COLUMNS = (
+    "application_id approved_at approved_by approved_owner told_end asker_ids asked_by"
+    " asked_subject refused_by note"
 ).split()
 _SECRET_COLUMNS = "id application_id hash prefix created_at name last_used_from".split()
 
@@ -136,16 +151,19 @@ def _application(number: int, row_id: int, owners: list[int]) -> tuple:
     name, at = name_of(number), (row_id >> ID_BITS) // 1000
     used = 0 if number % 5 < 2 else now() - number % 8_000_000
     unused = not used and at < now() - NEVER_USED_SECONDS and not disabled
+    trusted, owner = number % 5000 == 1, owners[number % len(owners)]
+    uri = f"https://app{number}.example.org/callback"
+    scopes = "public profile email" if number % 50 else "public reports:read"
     return (
         row_id,
         client_id(number),
         name,
         fold(name),
-        owners[number % len(owners)],
+        owner,
         " ".join(grants),
-        f"https://app{number}.example.org/callback",
+        uri,
         "",
-        "public profile email" if number % 50 else "public reports:read",
+        scopes,
         not public,
         True,
         False,
@@ -154,8 +172,8 @@ def _application(number: int, row_id: int, owners: list[int]) -> tuple:
         "public",
         "",
         "",
-        number % 5000 == 1,
-        "Ours" if number % 5000 == 1 else "",
+        trusted,
+        "Ours" if trusted else "",
         at if disabled else None,
         1,
         1,
@@ -165,7 +183,16 @@ def _application(number: int, row_id: int, owners: list[int]) -> tuple:
         "",
         UNUSED if unused else 0,
         now() + number % LONGEST_SECONDS,
+        end_of_day(at + USUAL_SECONDS) if trusted else None,
+        subject([uri], scopes.split(), owner, not public) if trusted else "",
     )
+
+
+def _trust(application: tuple) -> tuple:
+    """Approved when it was added, by the only administrator there is."""
+    it = dict(zip(_COLUMNS, application, strict=True))
+    owner = f"owner{int(it['name'].rpartition(' ')[2]) % OWNERS}"
+    return (it["id"], it["created_at"], "owner0, the only administrator", owner, 0, *[""] * 5)
 
 
 def _insert(table: type, columns: list[str], rows: list[tuple]) -> None:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from peewee import Case, fn
 
-from portal import audit, mail, trust
-from portal.database import transaction
+from portal import approval, audit, mail
+from portal.database import on_sqlite, transaction
 from portal.mail import Letter, MailError
 from portal.models import Application, Offer, User
 from portal.models.offer import DECLINED, OPEN
@@ -52,10 +52,19 @@ def check_heir(person: User, heir: User) -> None:
         raise CannotInherit(f"{heir.display_name} is disabled. Name somebody else.")
 
 
+def hold(person: User, heir: User) -> None:
+    """Both stay as they are until the transaction ends. Raises CannotInherit."""
+    there = User.locked(person.id, heir.id)
+    if heir.id not in there:
+        raise CannotInherit(f"{heir.display_name} is deleted. Name somebody else.")
+    check_heir(person, there[heir.id])
+
+
 def offer(rows: Iterable[Application], heir: User) -> int:
     """Offer these to an heir, in place of former offers; how many were not offered to them yet."""
     with transaction():
-        made = [it for it in rows if Offer.make(it.id, it.owner_id, heir.id)]  # type: ignore[attr-defined]
+        theirs = filter(_has_the_same_owner, rows)
+        made = [it for it in theirs if Offer.make(it.id, it.owner_id, heir.id)]  # type: ignore[attr-defined]
         for it in made:
             audit.record("application.offered", application=it, after={"to": heir.username})
     return len(made)
@@ -65,12 +74,19 @@ def assign(rows: Iterable[Application], heir: User) -> int:
     """Make somebody the owner of these at once; how many there were."""
     count = 0
     with transaction():
-        for it in rows:
+        for it in filter(_has_the_same_owner, rows):
             with audit.changing("application.changed", it):
                 it.change(owner=heir)
-                trust.follow(it)
+                approval.follow(it)
             count += 1
     return count
+
+
+def _has_the_same_owner(it: Application) -> bool:
+    """Whether nobody accepted it since it was read; nobody does until the transaction ends."""
+    rows = Application.select().where(Application.id == it.id)
+    fresh = (rows if on_sqlite() else rows.for_update()).first()
+    return fresh is not None and fresh.owner_id == it.owner_id  # type: ignore[attr-defined]
 
 
 def tell(settings: Settings, person: User, heir: User, count: int) -> None:
@@ -106,12 +122,16 @@ Until you accept, nothing changes.
 
 
 def accept(application: Application, heir: User) -> bool:
-    """Become the owner; False when it is offered to them no more."""
-    with audit.changing("application.accepted", application):
-        taken = Offer.take(application.id, heir.id)
-        if taken:
-            application.change(owner=heir)
-            trust.follow(application)
+    """Become the owner; False when it is offered to them no more, or they are disabled."""
+    with transaction():
+        person = User.locked(heir.id).get(heir.id)
+        if person is None or not person.is_active:
+            return False
+        with audit.changing("application.accepted", application):
+            taken = Offer.take(application.id, heir.id)
+            if taken:
+                application.change(owner=heir)
+                approval.follow(application)
     return taken
 
 

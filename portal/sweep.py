@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from flask import Flask
 
-from portal import cleanup, rotation, trust
+from portal import approval, cleanup, rotation
 from portal.database import database
 from portal.models import Application, Lease
 from portal.models.lease import LEASE_SECONDS
@@ -87,7 +87,7 @@ def once(app: Flask, every: int = 0, show: Show = lambda kind, gone: None) -> di
         if everything:
             with app.app_context():
                 rotation.sweep(app.extensions["portal.settings"])
-                trust.sweep()
+                approval.sweep()
             Lease.release(WHOLE_TABLES, holder, done=True)
         done = True
         return {**counts, "logouts_sent": sent}

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable
 
-from flask import flash, request
+from flask import current_app, flash, request
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
-from portal import handover
+from portal import answers, handover
 from portal.account import blueprint
 from portal.clock import now
 from portal.htmx import render
 from portal.models import Application, User
 from portal.models.offer import REASON_LENGTH
 from portal.security import see_other, sign_in_required
+from portal.settings import Settings
 from portal.text import plural
 
 SHOWN = 20
@@ -37,8 +38,10 @@ def list_offers() -> Response:
 @sign_in_required
 def accept_offers() -> Response:
     """Become the owner of one, or of all that the page told of."""
-    names = _answer(handover.accept)
-    if names:
+    rows = _answer(handover.accept)
+    if rows:
+        answers.tell(_settings(), current_user, rows, accepted=True)
+        names = [it.name for it in rows]
         flash(f"You own {_words(names)} now.", "success")
     return _on()
 
@@ -48,14 +51,16 @@ def accept_offers() -> Response:
 def decline_offers() -> Response:
     """Say no to one, or to all that the page told of."""
     reason = " ".join(request.form.get("reason", "").replace("\0", "").split())[:REASON_LENGTH]
-    names = _answer(lambda it, person: handover.decline(it, person, reason))
-    if names:
+    rows = _answer(lambda it, person: handover.decline(it, person, reason))
+    if rows:
+        answers.tell(_settings(), current_user, rows, accepted=False, reason=reason)
+        names = [it.name for it in rows]
         flash(f"You declined {_words(names)}. An administrator asks somebody else.", "success")
     return _on()
 
 
-def _answer(act: Callable[[Application, User], bool]) -> list[str]:
-    """The names of what was answered; what is not offered any more is left alone."""
+def _answer(act: Callable[[Application, User], bool]) -> list[Application]:
+    """What was answered; what is not offered any more is left alone."""
     person = current_user._get_current_object()
     seen = request.form.get("seen", "")
     # What was offered after the page was made is not meant by "all".
@@ -63,10 +68,15 @@ def _answer(act: Callable[[Application, User], bool]) -> list[str]:
     waiting = handover.offered_to(person, until)
     if client_id := request.form.get("application", "").replace("\0", ""):
         waiting = waiting.where(Application.client_id == client_id)
-    names = [it.name for it in list(waiting) if act(it, person)]
-    if not names:
+    rows = [it for it in list(waiting) if act(it, person)]
+    if not rows:
         flash("This is not offered to you any more.", "info")
-    return names
+    return rows
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.extensions["portal.settings"]
+    return settings
 
 
 def _words(names: list[str]) -> str:

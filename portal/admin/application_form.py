@@ -20,7 +20,7 @@ from wtforms import (
 from wtforms.fields import SelectChoice, SelectField
 from wtforms.validators import AnyOf, Optional
 
-from portal import trust
+from portal import approval, trust
 from portal.admin.connect_fields import ConnectFields
 from portal.clock import now
 from portal.credentials import make_client_id
@@ -176,7 +176,7 @@ class ApplicationForm(ConnectFields, FlaskForm):
     @property
     def approves_itself(self) -> bool:
         """Whether there is nobody else to approve trust."""
-        return not trust.other_administrators(str(current_user.id))
+        return not approval.other_administrators(str(current_user.id))
 
     @property
     def today(self) -> str:

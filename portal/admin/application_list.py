@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from peewee import SQL, Case, Select, Value, fn
 from werkzeug.datastructures import MultiDict
 
+from portal import answers
 from portal.attention import Branch, is_broken, needs_attention
 from portal.clock import now
 from portal.database import database
@@ -24,11 +25,14 @@ from portal.models.search import (
     is_short,
 )
 from portal.oauth.checkup import check_rows
+from portal.text import DAY
 
 ADDRESS = "/admin/applications"
 PAGE_SIZE = 25
 #: Counting stops here: "1000+" tells as much and costs the same with a million rows.
 MOST_COUNTED = 1000
+#: So long the list tells administrators that what they offered is answered.
+ANSWERED_SECONDS = 3 * DAY
 #: So many rows of a filter can be tested one by one.
 FEW = 200
 QUERY_LENGTH = 200
@@ -110,17 +114,18 @@ class Listing:
         self.first = _number(args.get("from", ""))
         self._found = find_applications(self.query) if self.query else None
 
-    def context(self) -> dict[str, Any]:
-        """What the templates of the list need."""
+    def context(self, person: User) -> dict[str, Any]:
+        """What the templates of the list need, for an administrator."""
         filters = _filters(now())
         which, counts = self._narrowed(filters) if self._found else (filters, None)
-        counts = counts or capped_counts({**filters, **_WAITING})
+        counts = counts or capped_counts({**filters, **_WAITING, **_answered(person)})
         page = self._page(which[self.chip], counts[self.chip])
         check_rows(page.rows)
         return {
             "query": self.query,
             "hint": self._hint(),
             "trust_waiting": counts.get("waiting"),
+            "answered": counts.get("answered"),
             "chip": self.chip,
             "sort": self.sort,
             "chips": [
@@ -309,6 +314,12 @@ def _filters(moment: int | Value) -> Filters:
     gone = User.select(User.id).where(User.disabled_at.is_null(False))
     rules = {"": ((),), "orphaned": ((Application.owner.in_(gone),),), **single, **both}
     return {key: rules[key] for key in CHIPS}
+
+
+def _answered(person: User) -> Filters:
+    """Not a chip: what this administrator offered, and somebody has answered lately."""
+    ids = answers.answered(person, now() - ANSWERED_SECONDS)
+    return {"answered": ((Application.id.in_(ids),),)}
 
 
 #: Not a chip: what an administrator has to decide.

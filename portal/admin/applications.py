@@ -7,7 +7,7 @@ from flask_login import current_user
 from peewee import IntegrityError
 from werkzeug.wrappers import Response
 
-from portal import audit, rotation, trust
+from portal import approval, audit, rotation
 from portal.admin import before_saving, blueprint
 from portal.admin.application_form import (
     ApplicationForm,
@@ -33,7 +33,7 @@ from portal.text import DAY
 @blueprint.get("/applications")
 def list_applications() -> Response:
     """The list, or its table when htmx searches, filters, sorts or turns the page."""
-    context = Listing(request.args).context()
+    context = Listing(request.args).context(current_user)
     if not wants_fragment():
         context["strangers"] = refusals_of_nobody()
     return render("admin/applications/index.html", "admin/applications/_table.html", **context)
@@ -70,7 +70,7 @@ def add_application() -> Response:
                 client_id=client_id, owner=form.person, **form.settings()
             )
             audit.added(application)
-            trust.follow(application, form.chosen_end())
+            approval.follow(application, form.chosen_end())
     except IntegrityError:
         return _added_before(form, client_id)
     if secret is None:
@@ -161,7 +161,7 @@ def change_application(client_id: str) -> Response:
             if claimed:
                 application.change(owner=form.person, **form.settings())
         if claimed:
-            trust.follow(application, form.chosen_end())
+            approval.follow(application, form.chosen_end())
     if not claimed:
         form.seen.data = str(_find(client_id).version)
         return _refused(
@@ -218,6 +218,17 @@ def retire_secret(client_id: str, secret_id: int) -> Response:
 
 
 # Life and death
+
+
+@blueprint.get("/applications/<client_id>/disable")
+def confirm_disabling(client_id: str) -> Response:
+    """Say what disabling ends, in numbers, and that enabling brings none of it back."""
+    application = _find(client_id)
+    if not application.is_enabled:
+        flash(f"{application.name} is disabled already.", "info")
+        return see_other(_address(application))
+    ends = effects.of_stopping(application)
+    return render("admin/applications/disable.html", application=application, ends=ends)
 
 
 @blueprint.post("/applications/<client_id>/disable")

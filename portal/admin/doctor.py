@@ -3,13 +3,13 @@
 from flask import abort, flash, request
 from werkzeug.wrappers import Response
 
-from portal import audit, trust
+from portal import approval, audit
 from portal.admin import blueprint
 from portal.admin.doctor_page import Case, case_of, cases_of, others_with
 from portal.database import transaction
 from portal.htmx import render
 from portal.models import Application, Refusal, User
-from portal.oauth import application_rules, effects
+from portal.oauth import application_rules, in_use
 from portal.oauth.mismatch import ONE_PRESS, REFUSED
 from portal.security import see_other
 
@@ -104,7 +104,7 @@ def _confirm_page(case: Case, what: str) -> Response:
         return stop
     served = ""
     if what == REPLACE and case.application and case.shown.saved:
-        served = effects.served(case.application, case.shown.saved)
+        served = in_use.served(case.application, case.shown.saved)
     return render(
         "admin/doctor/confirm.html", case=case, what=what, others=others_with(case), served=served
     )
@@ -160,6 +160,6 @@ def _save(application: Application, refusal: Refusal, sent: str, former: str | N
             before={"redirect_uris": before},
             after={"redirect_uris": fresh.redirect_uris},
         )
-        trust.follow(fresh)
+        approval.follow(fresh)
         refusal.settle()
     return None

@@ -3,23 +3,27 @@
 from collections.abc import Iterable
 
 from flask import abort, current_app, flash, request, url_for
+from flask_login import current_user
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms import BooleanField, HiddenField, RadioField, StringField
 from wtforms.fields import SelectChoice
 
-from portal import audit, handover
+from portal import answers, audit, handover
 from portal.admin import blueprint
 from portal.admin.application_form import find_person
+from portal.clock import now
 from portal.database import transaction
 from portal.handover import CannotInherit
 from portal.htmx import render
 from portal.models import Application, Offer, User
 from portal.models.offer import OPEN
 from portal.security import see_other
-from portal.text import plural
+from portal.text import DAY, plural
 
 SHOWN_PEOPLE = 100
+#: So long the answers to what an administrator offered are told.
+ANSWERS_SECONDS = 30 * DAY
 OFFER, ASSIGN, LEAVE = "offer", "assign", "leave"
 REST, ALL = "rest", "all"
 LAST_ADMINISTRATOR = (
@@ -74,7 +78,11 @@ class LeavingForm(FlaskForm):
 @blueprint.get("/leaving")
 def list_leavers() -> Response:
     """Who has left, or hands over, and still owns applications."""
-    return render("admin/leaving/index.html", leavers=handover.leavers(SHOWN_PEOPLE))
+    return render(
+        "admin/leaving/index.html",
+        leavers=handover.leavers(SHOWN_PEOPLE),
+        answers=answers.latest(current_user, now() - ANSWERS_SECONDS),
+    )
 
 
 @blueprint.get("/leaving/<username>")
@@ -91,20 +99,25 @@ def hand_over(username: str) -> Response:
     form = LeavingForm()
     if not form.check(person):
         return _page(form, person, 422)
-    disabled = False
-    with transaction():
-        rows = list(_meant(form, person))
-        if form.disable.data and person.is_active:
-            if person.is_last_administrator():
+    disables = bool(form.disable.data and person.is_active)
+    try:
+        with transaction():
+            if disables and person.is_last_administrator():
                 flash(LAST_ADMINISTRATOR, "error")
                 return see_other(_address(person))
-            with audit.changing("person.disabled", person):
-                person.disable()
-            disabled = True
-        count = _pass_on(form, rows)
+            if form.heir:
+                handover.hold(person, form.heir)
+            rows = list(_meant(form, person))
+            if disables:
+                with audit.changing("person.disabled", person):
+                    person.disable()
+            count = _pass_on(form, rows)
+    except CannotInherit as error:  # since the form was checked
+        form.owner.errors = [str(error)]
+        return _page(form, person, 422)
     if form.how.data == OFFER and form.heir:
         handover.tell(current_app.extensions["portal.settings"], person, form.heir, count)
-    flash(_done(form, person, count, disabled), "success")
+    flash(_done(form, person, count, disables), "success")
     return see_other(_address(person))
 
 

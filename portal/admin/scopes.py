@@ -9,7 +9,7 @@ from peewee import IntegrityError, Value
 from werkzeug.wrappers import Response
 from wtforms import BooleanField, StringField, ValidationError
 
-from portal import audit, trust
+from portal import approval, audit
 from portal.admin import blueprint
 from portal.admin.application_form import DeleteForm
 from portal.admin.application_list import capped_counts
@@ -17,7 +17,7 @@ from portal.database import transaction
 from portal.htmx import render
 from portal.models import Application, Scope
 from portal.models.scope import SCOPE_NAME
-from portal.oauth import effects
+from portal.oauth import in_use
 from portal.security import see_other
 
 ADDRESS = "/admin/scopes"
@@ -148,7 +148,7 @@ def delete_scope(name: str) -> Response:
         with audit.deleting(scope):
             scope.remove()
         for application in holders:
-            trust.follow(application)
+            approval.follow(application)
     flash(f"{scope.name} is deleted.", "success")
     return see_other(ADDRESS)
 
@@ -192,6 +192,6 @@ def _delete_page(scope: Scope, form: DeleteForm, status: int = 200) -> Response:
         action=f"{_address(scope)}/delete",
         count=count,
         applications=applications,
-        used=effects.of_scope(scope.name, applications),
+        used=in_use.of_scope(scope.name, applications),
         errors=status == 422,
     )

@@ -1,7 +1,8 @@
 """Trust in applications: what waits for approval, what ends; approve, refuse, renew, stop."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from flask import abort, flash, request
 from flask_login import current_user
@@ -10,19 +11,26 @@ from peewee import Select
 from werkzeug.wrappers import Response
 from wtforms import DateField, HiddenField, TextAreaField, ValidationError
 
-from portal import trust
+from portal import approval, trust
 from portal.admin import blueprint
+from portal.approval import NotYours, Stale
 from portal.clock import now
 from portal.database import transaction
 from portal.htmx import render
 from portal.models import Application, Trust, User
 from portal.security import see_other
 from portal.text import DAY
-from portal.trust import NotYours, Stale
 
 ADDRESS = "/admin/trust"
-#: Rows of each list; what is decided makes room for the next.
-SHOWN = 25
+#: Rows of a page of each list.
+PAGE_SIZE = 25
+#: The most urgent first.
+LISTS = {
+    "waiting": "Waiting for approval",
+    "ending": "Ends within 30 days",
+    "ended": "Ended",
+    "refused": "Refused",
+}
 STALE = (
     "Nothing was decided: it changed, or was decided, since you opened this page. Look at what it"
     " is now."
@@ -36,8 +44,8 @@ class DecideForm(FlaskForm):
     note = TextAreaField("A word for who asked")
 
     def validate_note(self, field: TextAreaField) -> None:
-        if len(field.data or "") > trust.NOTE_LENGTH:
-            raise ValidationError(f"Shorten the note to at most {trust.NOTE_LENGTH} characters.")
+        if len(field.data or "") > approval.NOTE_LENGTH:
+            raise ValidationError(f"Shorten the note to at most {approval.NOTE_LENGTH} characters.")
         if any(not (c.isprintable() or c in "\r\n") for c in field.data or ""):
             raise ValidationError("Remove the invisible characters from the note.")
 
@@ -69,12 +77,33 @@ class Row(NamedTuple):
     row: Trust
     state: str
     changes: list[str]
+    #: Who asked is no administrator any more: it is asked again first.
+    ask_again: bool
+
+
+class Page(NamedTuple):
+    """One page of a list, and the way to the next ones."""
+
+    title: str
+    rows: list[Row]
+    first: int
+    last: int
+    total: int
+    previous_url: str | None
+    next_url: str | None
 
 
 @blueprint.get("/trust")
 def list_trust() -> Response:
-    """What waits for approval, was refused, ends soon and has ended; the most urgent first."""
-    return render("admin/trust/index.html", lists=_lists(), shown=SHOWN)
+    """What waits for approval, ends soon, has ended and was refused; or a page of one of these."""
+    only = request.args.get("list", "")
+    if only not in LISTS:
+        only = ""
+    queries = _queries()
+    pages = [_list(key, queries[key], key == only) for key in LISTS if key == (only or key)]
+    return render(
+        "admin/trust/index.html", "admin/trust/_lists.html", lists=pages, only=LISTS.get(only)
+    )
 
 
 @blueprint.get("/trust/<client_id>")
@@ -90,7 +119,7 @@ def approve_trust(client_id: str) -> Response:
     if not form.validate_on_submit():
         return _page(application, 422, decide=form)
     try:
-        trust.approve(application, _me(), form.seen.data or "")
+        approval.approve(application, _me(), form.seen.data or "")
     except (Stale, NotYours) as error:
         return _not_decided(client_id, error)
     flash(f"{application.name} is trusted as it is now: people are not asked.", "success")
@@ -104,7 +133,7 @@ def refuse_trust(client_id: str) -> Response:
     if not form.validate_on_submit():
         return _page(application, 422, decide=form)
     try:
-        trust.refuse(application, _me(), form.seen.data or "", (form.note.data or "").strip())
+        approval.refuse(application, _me(), form.seen.data or "", (form.note.data or "").strip())
     except (Stale, NotYours) as error:
         return _not_decided(client_id, error)
     flash(f"Refused. {application.name} says so to whoever asked.", "success")
@@ -122,7 +151,7 @@ def ask_trust(client_id: str) -> Response:
     with transaction():
         claimed = bool(form.seen.data) and application.claim(form.seen.data)
         if claimed:
-            trust.ask(application, form.end, whole=True)
+            approval.ask(application, form.end, whole=True)
     if not claimed:
         return _not_decided(client_id, Stale())
     waits = Trust.of(application.id).waits
@@ -139,7 +168,7 @@ def ask_trust(client_id: str) -> Response:
 def stop_trust(client_id: str) -> Response:
     """Ask people again from the next request on."""
     application = _find(client_id)
-    trust.withdraw(application)
+    approval.withdraw(application)
     flash(f"{application.name} is not trusted any more: people are asked.", "success")
     return see_other(_address(application))
 
@@ -174,9 +203,10 @@ def _page(
 ) -> Response:
     row = Trust.of(application.id)
     seen = str(application.version)
-    usual = datetime.fromtimestamp(trust.usual_end(), UTC).date()
+    asked = row.asked_until if row.asked_until and row.asked_until > now() else trust.usual_end()
+    until = datetime.fromtimestamp(asked, UTC).date()
     decide = decide or DecideForm(formdata=None)
-    ask = ask or AskForm(formdata=None, data={"trust_until": usual})
+    ask = ask or AskForm(formdata=None, data={"trust_until": until})
     # Always what this page shows, also after an error.
     decide.seen.data = ask.seen.data = seen
     return render(
@@ -188,9 +218,10 @@ def _page(
         told=trust.told(application, row),
         soon=trust.ends_soon(application),
         differences=trust.differences(application, row),
-        may_decide=trust.may_decide(_me(), row),
-        others=trust.other_administrators(*row.asker_ids),
-        alone=not trust.other_administrators(str(current_user.id)),
+        may_decide=approval.may_decide(_me(), row),
+        ask_again=bool(row.waits and approval.asker_is_gone(row)),
+        others=approval.other_administrators(*row.asker_ids),
+        alone=not approval.other_administrators(str(current_user.id)),
         decide=decide,
         ask=ask,
         today=trust.day(now()),
@@ -200,22 +231,22 @@ def _page(
     )
 
 
-def _lists() -> list[tuple[str, list[Row], bool]]:
-    """Each list with its title, and whether there are more rows than are shown."""
+def _queries() -> Mapping[str, Select]:
+    """The rows of each list, in order."""
     moment = now()
     asked = Trust.asked_at.is_null(False)
-    ends = Application.trust_ends_at
+    ends, same = Application.trust_ends_at, Application.id
     nothing_open = Application.trusted & Trust.asked_at.is_null()
-    waiting = _joined().where(asked, Trust.refused_at.is_null()).order_by(Trust.asked_at)
+    waiting = _joined().where(asked, Trust.refused_at.is_null())
     ending = _joined().where(ends > moment, ends <= moment + trust.SOON_SECONDS, nothing_open)
     ended = _joined().where(ends <= moment, nothing_open)
     refused = _joined().where(asked, Trust.refused_at.is_null(False))
-    return [
-        ("Waiting for approval", *_rows(waiting)),
-        ("Ends within 30 days", *_rows(ending.order_by(ends))),
-        ("Ended", *_rows(ended.order_by(ends.desc()))),
-        ("Refused", *_rows(refused.order_by(Trust.asked_at.desc()))),
-    ]
+    return {
+        "waiting": waiting.order_by(Trust.asked_at, same),
+        "ending": ending.order_by(ends, same),
+        "ended": ended.order_by(ends.desc(), same),
+        "refused": refused.order_by(Trust.asked_at.desc(), same),
+    }
 
 
 def _joined() -> Select:
@@ -227,13 +258,26 @@ def _joined() -> Select:
     )
 
 
-def _rows(query: Any) -> tuple[list[Row], bool]:
-    found = list(query.limit(SHOWN + 1))
-    return [_row(it, it.trust) for it in found[:SHOWN]], len(found) > SHOWN
+def _list(key: str, query: Select, only: bool) -> Page:
+    """The asked page when it is about this list `only`, else the first."""
+    asked = request.args.get("page", "1") if only else "1"
+    number = max(1, int(asked)) if asked.isascii() and asked.isdigit() and len(asked) < 9 else 1
+    found = list(query.limit(PAGE_SIZE + 1))
+    total = len(found) if len(found) <= PAGE_SIZE else query.count()
+    # A number beyond the end shows the last page.
+    number = max(1, min(number, -(-total // PAGE_SIZE)))
+    first = (number - 1) * PAGE_SIZE
+    found = found[:PAGE_SIZE] if number == 1 else list(query.limit(PAGE_SIZE).offset(first))
+    gone = approval.asker_is_gone(*(it.trust for it in found if it.trust.waits))
+    rows = [_row(it, it.trust, it.id in gone) for it in found]
+    url, last = f"{ADDRESS}?list={key}&page=", first + len(rows)
+    before = f"{url}{number - 1}" if number > 1 else None
+    after = f"{url}{number + 1}" if last < total else None
+    return Page(LISTS[key], rows, first + 1, last, total, before, after)
 
 
-def _row(application: Application, row: Trust) -> Row:
+def _row(application: Application, row: Trust, ask_again: bool) -> Row:
     parts = trust.differences(application, row)
     first = not application.trust_approved
     changes = [] if first else [part.name for part in parts if part.added or part.removed]
-    return Row(application, row, trust.state(application, row), changes)
+    return Row(application, row, trust.state(application, row), changes, ask_again)

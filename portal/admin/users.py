@@ -11,7 +11,7 @@ from flask_login import current_user
 from peewee import IntegrityError
 from werkzeug.wrappers import Response
 
-from portal import audit, handover, trust
+from portal import approval, audit, handover
 from portal.admin import blueprint
 from portal.admin.user_form import DeleteForm, EditForm, PersonForm
 from portal.database import transaction
@@ -286,7 +286,7 @@ def delete_user(username: str) -> Response:
         with audit.deleting(user, after={"new_owner": heir.username} if heir else None):
             user.remove(heir)
         for application in theirs:
-            trust.follow(application)
+            approval.follow(application)
     passed = f" {heir.display_name} owns their {plural(owned, 'application')} now." if heir else ""
     flash(f"{user.display_name} is deleted.{passed}", "success")
     return see_other(url_for("admin.list_users"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from portal import audit, trust
+from portal import approval, audit
 from portal.cli.application_settings import (
     as_settings,
     change,
@@ -103,7 +103,7 @@ def _import(place: int, entry: dict[str, Any]) -> dict[str, Any]:
         settings.setdefault("grants", [])
         row, secret = Application.register(client_id=client_id, **settings)
         audit.added(row)
-        trust.follow(row, ends_at, operator=bool(entry.get("trusted")))
+        approval.follow(row, ends_at, operator=bool(entry.get("trusted")))
         action = "created"
     else:
         former = {**as_settings(row), "owner": row.owner.id}
@@ -111,7 +111,7 @@ def _import(place: int, entry: dict[str, Any]) -> dict[str, Any]:
         with audit.changing("application.changed", row):
             secret = change(row, news) if news else None
         was = (row.trust_ends_at, row.skips_consent)
-        trust.follow(row, ends_at, operator=bool(entry.get("trusted")))
+        approval.follow(row, ends_at, operator=bool(entry.get("trusted")))
         fresh = find(client_id)
         again = (fresh.trust_ends_at, fresh.skips_consent) != was
         action = "updated" if news or again else "unchanged"

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from portal import trust
+from portal import approval, trust
 from portal.cli.command import BadInput, note
 from portal.models import Application, Scope
 from portal.models.application import DEVICE_CODE, GRANTS
@@ -117,7 +117,7 @@ def trust_until(row: Application) -> str | None:
 
 def follow_trust(row: Application, marked: bool, ends_at: int | None) -> None:
     """Approve what the command line marks as trusted; say when trust waits for approval."""
-    trust.follow(row, ends_at, operator=marked)
+    approval.follow(row, ends_at, operator=marked)
     fresh = find(row.client_id)
     if fresh.trusted and not fresh.skips_consent:
         note(

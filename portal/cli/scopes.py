@@ -3,7 +3,7 @@
 import click
 from peewee import IntegrityError
 
-from portal import audit, trust
+from portal import approval, audit
 from portal.cli.command import BadInput, Group, command, print_json, print_table
 from portal.database import transaction
 from portal.models import Application, Scope
@@ -85,7 +85,7 @@ def delete(name: str, force: bool, as_json: bool) -> None:
             with audit.deleting(row):
                 row.remove()
             for application in users:
-                trust.follow(application)
+                approval.follow(application)
     except ValueError as error:
         raise BadInput(str(error)) from None
     if as_json:

@@ -5,7 +5,7 @@ import sys
 import click
 from peewee import IntegrityError
 
-from portal import audit, handover, trust
+from portal import approval, audit, handover
 from portal.cli.command import (
     BadInput,
     Group,
@@ -18,6 +18,7 @@ from portal.cli.command import (
     print_table,
 )
 from portal.database import transaction
+from portal.handover import CannotInherit
 from portal.models import OneTimeLink, User
 from portal.models.one_time_link import RESET_SECONDS, SETUP_SECONDS
 from portal.models.user import (
@@ -143,6 +144,7 @@ def disable(name: str, heir: str | None, as_json: bool) -> None:
     offered = 0
     with transaction():
         _refuse_last_administrator(person)
+        _hold(person, successor)
         rows = list(person.applications)
         with audit.changing("person.disabled", person):
             person.disable()
@@ -179,13 +181,14 @@ def delete(name: str, heir: str | None, as_json: bool) -> None:
     successor = _heir(person, heir)
     with transaction():
         _refuse_last_administrator(person)
+        _hold(person, successor)
         try:
             theirs = list(person.applications)
             passed = {"new_owner": successor.username} if successor else None
             with audit.deleting(person, after=passed):
                 person.remove(successor)
             for application in theirs:
-                trust.follow(application)
+                approval.follow(application)
         except ValueError as error:
             raise BadInput(f"{str(error).rstrip('.')} (--heir NAME).") from None
     if as_json:
@@ -274,6 +277,15 @@ def _heir(person: User, name: str | None) -> User | None:
     if successor and not successor.is_active:
         raise BadInput(f"{successor.username} is disabled: name another heir.")
     return successor
+
+
+def _hold(person: User, successor: User | None) -> None:
+    """Both stay as they are until the transaction ends."""
+    try:
+        if successor:
+            handover.hold(person, successor)
+    except CannotInherit as error:  # since they were looked up
+        raise BadInput(str(error)) from None
 
 
 def _reset_link(person: User) -> str:

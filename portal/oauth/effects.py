@@ -5,31 +5,24 @@ grants do: an address and a flow are asked for at a request, a scope at each req
 and an access token keeps what it carries until it runs out.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from peewee import Value, fn
-
 from portal.audit import SETTINGS
-from portal.clock import now
-from portal.models import Application, Consent, TokenFamily, Usage
+from portal.models import Application
 from portal.models.application import (
     AUTHORIZATION_CODE,
     CLIENT_CREDENTIALS,
-    DEVICE_CODE,
     FLOW_NAMES,
     REFRESH_TOKEN,
 )
 from portal.models.scope import DEFAULT_SCOPE
-from portal.models.usage import FLOW, RECENT_DAYS, REDIRECT_URI, SCOPE
+from portal.models.usage import FLOW, REDIRECT_URI, SCOPE
 from portal.oauth import redirect_uris
 from portal.oauth.claims import subject_for
-from portal.text import DAY, date, lasting, plural
-
-#: Counting people stops here.
-MOST_PEOPLE = 1000
-SIGN_IN_FLOWS = (AUTHORIZATION_CODE, DEVICE_CODE)
+from portal.oauth.in_use import Use, many
+from portal.text import plural
 
 Settings = Mapping[str, Any]
 
@@ -47,71 +40,6 @@ class Effect(NamedTuple):
         return " ".join(part for part in (self.subject, self.sentence, self.then) if part)
 
 
-class _Look:
-    """An application as it is used now."""
-
-    def __init__(self, application: Application, access_token_seconds: int) -> None:
-        self.application = application
-        self.used = Usage.of(application.id)
-        self.period = period()
-        self.within = f"within {lasting(access_token_seconds)}"
-
-    def sign_ins(self, kind: str, value: str) -> str:
-        """`412 sign-ins in the last 30 days`."""
-        count = self.used.get(kind, {}).get(value, 0)
-        return f"{plural(count, 'sign-in') if count else 'no sign-in'} {self.period}"
-
-    def all_sign_ins(self) -> str:
-        count = sum(self.used.get(FLOW, {}).get(flow, 0) for flow in SIGN_IN_FLOWS)
-        return f"{plural(count, 'sign-in') if count else 'no sign-in'} {self.period}"
-
-    def machine_day(self, scope: str | None = None) -> str:
-        """On which date the application last took a scope, or any, for itself; "" for never."""
-        days = self.application.machine_days
-        day = max(days.values(), default=0) if scope is None else days.get(scope, 0)
-        return date(day * DAY) if day else ""
-
-    def people(self, scope: str | None = None, allowed: bool = True) -> int:
-        """How many hold live tokens, or (`allowed`) have allowed something; of a scope, or any."""
-        families = TokenFamily.select(TokenFamily.user_id).where(
-            TokenFamily.application_id == self.application.id,
-            TokenFamily.ended_at.is_null(),
-            TokenFamily.epoch == self.application.epoch,
-            TokenFamily.expires_at > now(),
-            *_carries(TokenFamily.scopes, scope),
-        )
-        if not allowed:
-            families = families.where(TokenFamily.refresh_hash.is_null(False)).distinct()
-            return families.limit(MOST_PEOPLE + 1).count()
-        consents = Consent.select(Consent.user_id).where(
-            Consent.application_id == self.application.id, *_carries(Consent.scopes, scope)
-        )
-        return (consents | families).limit(MOST_PEOPLE + 1).count()
-
-
-def _carries(scopes: Any, name: str | None) -> tuple[Any, ...]:
-    if name is None:
-        return ()
-    padded = Value(" ", converter=False).concat(scopes).concat(" ")
-    # Not LIKE, which takes Email for email.
-    return (padded != fn.REPLACE(padded, f" {name} ", ""),)
-
-
-def period() -> str:
-    """`in the last 30 days`, or since when this portal counts."""
-    since = Usage.since()
-    if since is not None and since > now() - RECENT_DAYS * DAY:
-        return f"since {date(since)}"
-    return f"in the last {RECENT_DAYS} days"
-
-
-def many(count: int, one: str, more: str) -> str:
-    """`4 people lose it`, `1 person loses it`, `Nobody loses it`."""
-    if count > MOST_PEOPLE:
-        return f"{MOST_PEOPLE:,}+ people {more}"
-    return f"{plural(count, 'person')} {more if count > 1 else one}" if count else f"Nobody {one}"
-
-
 # A change
 
 
@@ -127,75 +55,74 @@ def of_change(
     # What stays as it is costs no statement.
     if all(old[name] == new[name] for name in _NAMES):
         return []
-    look = _Look(application, access_token_seconds)
-    return [effect for rule in _RULES for effect in rule(look, old, new)]
+    use = Use(application, access_token_seconds)
+    return [effect for rule in _RULES for effect in rule(use, old, new)]
 
 
-def _redirect_uris(look: _Look, old: Settings, new: Settings) -> Iterator[Effect]:
+def _redirect_uris(use: Use, old: Settings, new: Settings) -> Iterator[Effect]:
     if AUTHORIZATION_CODE not in new["grants"]:
         return  # the flow says it
     for uri in old["redirect_uris"]:
         if not redirect_uris.matches(uri, new["redirect_uris"]):
             yield Effect(
                 uri,
-                f"served {look.sign_ins(REDIRECT_URI, uri)}.",
+                f"served {use.sign_ins(REDIRECT_URI, uri)}.",
                 "Whoever comes through it is refused from now on. Tokens that people have already"
                 " go on working.",
                 True,
             )
 
 
-def _scopes(look: _Look, old: Settings, new: Settings) -> Iterator[Effect]:
+def _scopes(use: Use, old: Settings, new: Settings) -> Iterator[Effect]:
     for scope in old["scopes"]:
         if scope in new["scopes"] or scope == DEFAULT_SCOPE:
             continue
-        day = look.machine_day(scope)
+        day = use.machine_day(scope)
         itself = f" The application last took it for itself on {day}." if day else ""
         yield Effect(
             scope,
-            f"was given at {look.sign_ins(SCOPE, scope)}.{itself}"
-            f" {many(look.people(scope), 'loses it', 'lose it')}.",
+            f"was given at {use.sign_ins(SCOPE, scope)}.{itself}"
+            f" {many(use.people(scope), 'loses it', 'lose it')}.",
             "A request that still asks for it is refused as a whole, so change the application"
-            f" first. Access tokens keep it until they run out, {look.within}; a"
+            f" first. Access tokens keep it until they run out, {use.within}; a"
             " refresh leaves it out.",
             True,
         )
 
 
-def _grants(look: _Look, old: Settings, new: Settings) -> Iterator[Effect]:
+def _grants(use: Use, old: Settings, new: Settings) -> Iterator[Effect]:
     for grant in old["grants"]:
         if grant in new["grants"]:
             continue
         name = FLOW_NAMES.get(grant, "Refresh tokens")
         if grant == REFRESH_TOKEN:
-            people = many(look.people(allowed=False), "stays", "stay")
+            people = many(use.people(allowed=False), "stays", "stay")
             yield Effect(
                 name,
                 f"are switched off. {people} signed in by them now.",
-                f"They are refused from now on: access tokens run out {look.within}, and then"
+                f"They are refused from now on: access tokens run out {use.within}, and then"
                 " people must sign in again.",
             )
         elif grant == CLIENT_CREDENTIALS:
-            day = look.machine_day()
+            day = use.machine_day()
             yield Effect(
                 name,
-                f"was last used on {day}." if day else f"was not used {look.period}.",
-                f"The application gets no new token for itself; those it has run out"
-                f" {look.within}.",
+                f"was last used on {day}." if day else f"was not used {use.period}.",
+                f"The application gets no new token for itself; those it has run out {use.within}.",
             )
         else:
             goes_on = REFRESH_TOKEN in new["grants"]
             yield Effect(
                 name,
-                f"served {look.sign_ins(FLOW, grant)}.",
+                f"served {use.sign_ins(FLOW, grant)}.",
                 "Nobody can sign in this way any more."
                 + (" Refresh tokens that people have go on working." if goes_on else ""),
             )
 
 
-def _confidential(look: _Look, old: Settings, new: Settings) -> Iterator[Effect]:
+def _confidential(use: Use, old: Settings, new: Settings) -> Iterator[Effect]:
     if old["confidential"] and not new["confidential"]:
-        count = len(look.application.live_secrets)
+        count = len(use.application.live_secrets)
         verb = "stops" if count == 1 else "stop"
         yield Effect(
             "Public:",
@@ -203,7 +130,7 @@ def _confidential(look: _Look, old: Settings, new: Settings) -> Iterator[Effect]
             "Every request that still sends a secret is refused, refreshing among them.",
         )
     if new["confidential"] and not old["confidential"]:
-        people = many(look.people(allowed=False), "stays", "stay")
+        people = many(use.people(allowed=False), "stays", "stay")
         yield Effect(
             "Confidential:",
             f"the application has no secret yet. {people} signed in by refresh tokens now.",
@@ -212,28 +139,28 @@ def _confidential(look: _Look, old: Settings, new: Settings) -> Iterator[Effect]
         )
 
 
-def _pkce(look: _Look, old: Settings, new: Settings) -> Iterator[Effect]:
+def _pkce(use: Use, old: Settings, new: Settings) -> Iterator[Effect]:
     if new["require_pkce"] and not old["require_pkce"]:
         yield Effect(
             "PKCE",
-            f"was not required at {look.sign_ins(FLOW, AUTHORIZATION_CODE)}. Portal does not know"
+            f"was not required at {use.sign_ins(FLOW, AUTHORIZATION_CODE)}. Portal does not know"
             " how many of them used it.",
             "A sign-in without PKCE is refused from now on.",
         )
 
 
-def _trusted(look: _Look, old: Settings, new: Settings) -> Iterator[Effect]:
+def _trusted(use: Use, old: Settings, new: Settings) -> Iterator[Effect]:
     if old["trusted"] and not new["trusted"]:
-        people = many(look.people(), "is connected", "are connected")
+        people = many(use.people(), "is connected", "are connected")
         yield Effect(
             "Trust ends:",
-            f"it served {look.all_sign_ins()}. {people}.",
+            f"it served {use.all_sign_ins()}. {people}.",
             "At the next sign-in, people who never allowed it are asked. Tokens that they have go"
             " on working.",
         )
 
 
-def _resource_server(look: _Look, old: Settings, new: Settings) -> Iterator[Effect]:
+def _resource_server(use: Use, old: Settings, new: Settings) -> Iterator[Effect]:
     if old["resource_server"] and not new["resource_server"]:
         yield Effect(
             "Resource server:",
@@ -242,13 +169,13 @@ def _resource_server(look: _Look, old: Settings, new: Settings) -> Iterator[Effe
         )
 
 
-def _subjects(look: _Look, old: Settings, new: Settings) -> Iterator[Effect]:
+def _subjects(use: Use, old: Settings, new: Settings) -> Iterator[Effect]:
     def number(settings: Settings) -> str:
-        named = SimpleNamespace(client_id=look.application.client_id, **settings)
+        named = SimpleNamespace(client_id=use.application.client_id, **settings)
         return subject_for(named, "somebody", b"the same key")
 
     if number(old) != number(new):
-        people = many(look.people(), "is connected", "are connected")
+        people = many(use.people(), "is connected", "are connected")
         why = (
             ""
             if old["subject_type"] != new["subject_type"]
@@ -262,7 +189,7 @@ def _subjects(look: _Look, old: Settings, new: Settings) -> Iterator[Effect]:
         )
 
 
-def _tokens(look: _Look, old: Settings, new: Settings) -> Iterator[Effect]:
+def _tokens(use: Use, old: Settings, new: Settings) -> Iterator[Effect]:
     if old["token_format"] != new["token_format"]:
         opaque = new["token_format"] == "opaque"  # noqa: S105
         yield Effect(
@@ -271,24 +198,24 @@ def _tokens(look: _Look, old: Settings, new: Settings) -> Iterator[Effect]:
             "A server that checks tokens by itself refuses them: it must ask Portal."
             if opaque
             else "A server that checks them by itself takes them until they"
-            f" run out, {look.within}, also when they are revoked before.",
+            f" run out, {use.within}, also when they are revoked before.",
         )
     if old["id_token_alg"] != new["id_token_alg"]:
         yield Effect(
             "ID tokens",
             f"are signed with {new['id_token_alg']} instead of {old['id_token_alg']}:"
-            f" {look.sign_ins(SCOPE, 'openid')}.",
+            f" {use.sign_ins(SCOPE, 'openid')}.",
             "An application that expects the former one refuses people until it is told.",
         )
 
 
-def _addresses(look: _Look, old: Settings, new: Settings) -> Iterator[Effect]:
+def _addresses(use: Use, old: Settings, new: Settings) -> Iterator[Effect]:
     for uri in old["resources"]:
         if uri not in new["resources"]:
             yield Effect(
                 uri,
                 "is no longer a server that its tokens may be for.",
-                f"A request for such a token is refused; those issued run out {look.within}.",
+                f"A request for such a token is refused; those issued run out {use.within}.",
                 True,
             )
     for uri in old["post_logout_redirect_uris"]:
@@ -309,7 +236,7 @@ def _addresses(look: _Look, old: Settings, new: Settings) -> Iterator[Effect]:
         )
 
 
-_RULES: tuple[Callable[[_Look, Settings, Settings], Iterator[Effect]], ...] = (
+_RULES: tuple[Callable[[Use, Settings, Settings], Iterator[Effect]], ...] = (
     _grants,
     _redirect_uris,
     _confidential,
@@ -330,30 +257,13 @@ _NAMES = tuple(name for name in SETTINGS if name not in ("name", "trust_reason")
 
 def of_stopping(application: Application) -> list[str]:
     """What disabling or deleting it ends, in sentences."""
-    look = _Look(application, 0)
-    day = look.machine_day()
-    count = look.people()
+    use = Use(application, 0)
+    day = use.machine_day()
+    count = use.people()
     lost = many(count, "is connected and loses access", "are connected and lose access")
     found = [f"{lost} at once." if count else "Nobody is connected at the moment."]
-    served = look.all_sign_ins()
+    served = use.all_sign_ins()
     found.append(f"It served {served}.")
     if day:
         found.append(f"It last got a token for itself on {day}.")
     return found
-
-
-def of_scope(name: str, applications: Sequence[Application]) -> dict[int, str]:
-    """How each of some applications used a scope, by its id: for whoever deletes the scope."""
-    used, when = Usage.of_scope(name, [it.id for it in applications]), period()
-    told = {}
-    for it in applications:
-        signs, day = used.get(it.id, 0), it.machine_days.get(name)
-        parts = [f"given at {plural(signs, 'sign-in')} {when}"] if signs else []
-        parts += [f"last taken for itself on {date(day * DAY)}"] if day else []
-        told[it.id] = " and ".join(parts) or f"not used {when}"
-    return told
-
-
-def served(application: Application, uri: str) -> str:
-    """`It served 412 sign-ins in the last 30 days.`, of an address."""
-    return f"It served {_Look(application, 0).sign_ins(REDIRECT_URI, uri)}."

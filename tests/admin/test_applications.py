@@ -578,7 +578,27 @@ def test_disabling_and_enabling(browser, acme):
     assert on.epoch == off.epoch  # what was issued before stays dead
 
 
-@pytest.mark.parametrize("path", ["disable", "enable", "rotate-secret", "secrets/1/retire"])
+def test_disabling_says_first_what_it_ends(browser, browser_of, acme, alice, bob):
+    Consent.give(bob.id, acme.id, ["openid"], ["openid"])
+    listed = browser.get("/admin/applications").text
+    for text in (listed, browser.get(page_of(acme)).text):
+        assert f'href="{page_of(acme)}/disable"' in text
+        assert f'action="{page_of(acme)}/disable"' not in text
+    page = browser.get(f"{page_of(acme)}/disable")
+    assert page.status_code == 200
+    assert "1 person is connected and loses access at once." in page.text
+    assert "no sign-in in the last 30 days" in page.text or "no sign-in since" in page.text
+    assert "stays dead" in page.text
+    assert Application.get_by_id(acme.id).is_enabled
+    send(browser, f"{page_of(acme)}/disable")
+    again = browser.get(f"{page_of(acme)}/disable")
+    assert again.status_code == 303
+    assert "is disabled already" in browser.get(again.location).text
+    # Enabling harms nobody and stays one press.
+    assert f'action="{page_of(acme)}/enable"' in browser.get("/admin/applications").text
+
+
+@pytest.mark.parametrize("path", ["enable", "rotate-secret", "secrets/1/retire"])
 def test_looking_changes_nothing(browser, acme, path):
     assert browser.get(f"{page_of(acme)}/{path}").status_code == 405
 

@@ -10,7 +10,7 @@ from portal.models import Application, Consent, Refusal, Usage
 from portal.models.application import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, REFRESH_TOKEN
 from portal.models.usage import FLOW, SCOPE, SINCE, SINCE_ID, today
 from portal.models.usage import REDIRECT_URI as ADDRESS
-from portal.oauth import effects
+from portal.oauth import effects, in_use
 from portal.oauth.refusals import REDIRECT_URI_MISMATCH
 from portal.text import date
 from tests.engines import on_both_engines
@@ -244,7 +244,7 @@ def test_less_than_thirty_days_are_named(rp, browser):
 
 
 def test_many_people_are_not_counted_to_the_end(rp, browser, monkeypatch):
-    monkeypatch.setattr(effects, "MOST_PEOPLE", 3)
+    monkeypatch.setattr(in_use, "MOST_PEOPLE", 3)
     for user_id in range(5):
         Consent.give(user_id, rp.application.id, ["profile"], ["profile"])
     assert "3+ people lose it." in words(send(browser, rp, scopes=["openid", "reports:read"]))

@@ -268,3 +268,84 @@ def test_the_heir_is_told_by_mail(app, settings, admin, priya, bob, payroll):
     assert letter.recipients == ["bob@example.org"]
     assert letter.message["Subject"] == "Priya leaves: 1 application is offered to you"
     assert "/account/offers" in server.text
+
+
+def with_mail(app, settings, server):
+    app.extensions["portal.settings"] = replace(
+        settings, smtp_url=server.url, mail_from="portal@example.org"
+    )
+
+
+@on_both_engines
+def test_who_offered_hears_the_answer(app, settings, admin, browser_of, priya, alice, bob, payroll):
+    make_application(priya, name="Wiki")
+    make_user("tom", is_admin=True)
+    leave(admin, priya)
+    heir = browser_of(bob)
+    with running_mail_server() as server:
+        with_mail(app, settings, server)
+        post(heir, f"{OFFERS}/accept", {"application": payroll.client_id}, page=OFFERS)
+        post(heir, f"{OFFERS}/decline", {"reason": "No time <b>"}, page=OFFERS)
+        accepted, declined = server.letters
+    assert accepted.recipients == declined.recipients == ["alice@example.org"]
+    assert accepted.message["Subject"] == "Bob accepted Payroll"
+    assert declined.message["Subject"] == "Bob declined Wiki"
+    assert "Why: No time <b>" in declined.message.get_content()
+    assert "/admin/leaving" in declined.message.get_content()
+    listed = admin.get("/admin/applications").text
+    assert "2 applications that you offered were accepted or declined" in listed
+    page = admin.get(LEAVING).text
+    assert "bob accepted it" in page
+    assert "bob declined it" in page
+    assert "No time &lt;b&gt;" in page
+    # Nobody else is told what is none of their business.
+    other = browser_of(User.named("tom"))
+    assert "that you offered" not in other.get("/admin/applications").text
+    assert "Answers to what you offered" not in other.get(LEAVING).text
+
+
+def test_who_offered_last_hears_it_once_for_all(
+    app, settings, admin, browser_of, priya, bob, charlie, payroll
+):
+    make_application(priya, name="Wiki")
+    tom = make_user("tom", is_admin=True)
+    leave(admin, priya, owner="charlie")
+    leave(browser_of(tom), priya, which="all")
+    heir = browser_of(bob)
+    with running_mail_server() as server:
+        with_mail(app, settings, server)
+        post(heir, f"{OFFERS}/accept", page=OFFERS)
+        (letter,) = server.letters
+    assert letter.recipients == ["tom@example.org"]
+    assert letter.message["Subject"] == "Bob accepted 2 applications"
+    assert "- Payroll" in letter.message.get_content()
+    assert "- Wiki" in letter.message.get_content()
+    assert "that you offered" not in admin.get("/admin/applications").text
+
+
+@pytest.mark.parametrize("what", ["demoted", "disabled", "the command line"])
+def test_nobody_is_mailed_who_has_no_part_in_it_any_more(
+    app, settings, admin, browser_of, priya, bob, payroll, what
+):
+    if what == "the command line":
+        app.test_cli_runner().invoke(args=["user", "disable", "priya", "--heir", "bob"])
+    else:
+        tom = make_user("tom", is_admin=True)
+        leave(browser_of(tom), priya)
+        tom.set_admin(False) if what == "demoted" else tom.disable()
+    with running_mail_server() as server:
+        with_mail(app, settings, server)
+        post(browser_of(bob), f"{OFFERS}/decline", page=OFFERS)
+        assert server.letters == []
+    assert Offer.of(payroll.id).state == DECLINED
+
+
+def test_a_mail_server_that_is_away_stops_no_answer(
+    app, settings, admin, browser_of, priya, bob, payroll
+):
+    leave(admin, priya)
+    app.extensions["portal.settings"] = replace(
+        settings, smtp_url="smtp://127.0.0.1:1", mail_from="portal@example.org"
+    )
+    assert post(browser_of(bob), f"{OFFERS}/accept", page=OFFERS).status_code == 303
+    assert owner_of(payroll) == "bob"

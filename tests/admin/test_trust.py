@@ -6,7 +6,7 @@ from html import unescape
 
 import pytest
 
-from portal import clock, sweep, trust
+from portal import approval, clock, sweep, trust
 from portal.models import Application, AuditEvent, Trust, User
 from portal.models.application import AUTHORIZATION_CODE
 from tests.engines import on_both_engines
@@ -23,6 +23,7 @@ from tests.flows import RelyingApp
 
 pytestmark = on_both_engines
 DAY = 86400
+PARTIAL = {"HX-Request-Type": "partial"}
 EVIL = "https://evil.example.org/callback"
 
 
@@ -144,6 +145,82 @@ def test_who_becomes_the_only_administrator_may_approve_what_waits(
     assert "you may approve it yourself" in browser.get(page(wiki)).text
     assert act(browser, wiki, "approve").status_code == 303
     assert not asks(wiki, browser_of(bob))
+
+
+GOING = {
+    "demoted": lambda person: person.set_admin(False),
+    "disabled": lambda person: person.disable(),
+    "deleted": lambda person: person.remove(),
+}
+
+
+@pytest.mark.parametrize("go", GOING.values(), ids=GOING)
+def test_nobody_decides_alone_on_what_somebody_gone_asked_for(
+    wiki, browser_of, alice, tom, bob, go
+):
+    eve = make_user("eve", is_admin=True)
+    save(browser_of(eve), wiki)
+    go(eve)
+    browser = browser_of(tom)
+    text = browser.get(page(wiki)).text
+    assert "eve asked for it, who is not an administrator any more" in text
+    assert "trust takes two administrators" in text
+    assert ">Approve</button>" not in text
+    assert "Ask again" in browser.get("/admin/trust").text
+    response = act(browser, wiki, "approve")
+    assert response.status_code == 403
+    assert "Ask again first" in response.text
+    assert asks(wiki, browser_of(bob))
+    # One press: the day that was asked for stands there already.
+    assert act(browser, wiki, "ask", trust_until=hidden(text, "trust_until")).status_code == 303
+    assert Trust.of(wiki.application.id).asked_by == "tom"
+    assert act(browser, wiki, "approve").status_code == 403
+    assert act(browser_of(alice), wiki, "approve").status_code == 303
+    assert not asks(wiki, browser_of(bob))
+
+
+def test_one_who_asked_with_others_and_is_gone_is_missed_too(wiki, browser_of, alice, tom):
+    eve = make_user("eve", is_admin=True)
+    save(browser_of(eve), wiki)
+    save(browser_of(tom), wiki, redirect_uris=f"{REDIRECT_URI}\n{EVIL}")
+    eve.set_admin(False)
+    assert "not all of them are administrators any more" in browser_of(alice).get(page(wiki)).text
+    assert act(browser_of(alice), wiki, "approve").status_code == 403
+    eve.set_admin(True)
+    assert act(browser_of(alice), wiki, "approve").status_code == 303
+
+
+def test_who_is_left_alone_decides_and_the_log_says_so(wiki, browser_of, alice, tom, bob):
+    save(browser_of(alice), wiki)
+    browser = browser_of(tom)
+    alice.set_admin(False)
+    assert act(browser, wiki, "approve").status_code == 303
+    assert not asks(wiki, browser_of(bob))
+    assert Trust.of(wiki.application.id).approved_by == "tom, the only administrator"
+
+
+def test_the_queue_turns_its_pages(wiki, browser_of, alice, tom):
+    for number in range(60):
+        it, _ = make_application(alice, name=f"Waits {number:02}")
+        it.change(trusted=True)
+        Trust.keep(it.id, asked_at=1000 + number, asked_by="alice", asked_until=10**10)
+    browser, seen, url, pages = browser_of(tom), [], "/admin/trust", []
+    while url:
+        text = browser.get(url).text
+        seen += re.findall(r'class="name"[^>]*>(Waits \d\d)<', text)
+        pages.append(re.search(r"<p>(\d+–\d+ of \d+)</p>", text)[1])
+        found = re.search(r'href="([^"]*)" rel="next"', text)
+        url = found and unescape(found[1])
+    assert seen == [f"Waits {number:02}" for number in range(60)]
+    assert pages == ["1–25 of 60", "26–50 of 60", "51–60 of 60"]
+    last = browser.get("/admin/trust?list=waiting&page=99").text
+    assert "51–60 of 60" in last
+    assert "page=2" in last
+    part = browser.get("/admin/trust?list=waiting&page=2", headers=PARTIAL).text
+    assert "26–50 of 60" in part
+    assert "<html" not in part
+    for odd in ("?list=x&page=2", "?list=waiting&page=-1", "?list=ended&page=7", "?page=x"):
+        assert browser.get(f"/admin/trust{odd}").status_code == 200
 
 
 CHANGES = {
@@ -288,7 +365,7 @@ def test_the_end_needs_no_change_of_the_row_to_work(wiki, browser_of, bob):
 def test_the_end_is_logged_once(app, wiki):
     approve_trust(wiki.application, clock.now() - DAY)
     with app.app_context():
-        assert (trust.sweep(), trust.sweep()) == (1, 0)
+        assert (approval.sweep(), approval.sweep()) == (1, 0)
     assert events() == ["application.trust_ended"]
     assert AuditEvent.get().actor == "the portal"
 

@@ -347,3 +347,64 @@ def start_device(client_id: str, scopes: list[str], user_code: str | None = None
         row.user_code = user_code
         DeviceCode.update(user_code=user_code).where(DeviceCode.id == row.id).execute()
     return row.shown_code
+
+
+def note_long_addresses() -> None:
+    """Acme Reports has more addresses, as long as such are, and everything to lose."""
+    reports = Application.with_client_id(REPORTS)
+    long = "https://reports.europe-west.internal.example.org/" + "single-sign-on/" * 8
+    reports.change(
+        redirect_uris=[*reports.redirect_uris, f"{long}callback", f"{long}callback?tenant=north"],
+        post_logout_redirect_uris=[f"{long}signed-out"],
+        backchannel_logout_uri=f"{long}back-channel-logout",
+    )
+
+
+def let_asker_go() -> None:
+    """Somebody who is deleted asked to trust HR Connect."""
+    hr = Application.with_client_id(HR)
+    hr.change(redirect_uris=[*hr.redirect_uris, "https://hr.example.com/callback"])
+    fields = {"asked_by": "walter", "asker_ids": ["1"], "asked_until": hr.trust_ends_at}
+    Trust.keep(hr.id, asked_at=now() - 5 * DAY, asked_subject=hr.trust_subject, **fields)
+
+
+def let_many_wait(count: int) -> list[Application]:
+    """So many more applications wait for approval."""
+    tom, made = User.named("tom"), []
+    for number in range(1, count + 1):
+        it, _ = Application.register(
+            name=f"Kiosk {number:02}",
+            owner=tom,
+            grants=SIGN_IN,
+            redirect_uris=[f"https://kiosk{number}.example.org/callback"],
+            scopes=["openid"],
+            trusted=True,
+        )
+        fields = {"asked_by": "tom", "asker_ids": [str(tom.id)], "asked_until": now() + 300 * DAY}
+        Trust.keep(it.id, asked_at=now() - HOUR + number, asked_subject=it.trust_subject, **fields)
+        made.append(it)
+    return made
+
+
+def add_somebody_who_leaves() -> None:
+    """Nora owns four applications; Ben could take them over."""
+    nora = make_user("nora", name="Nora Lindqvist")
+    make_user("ben", name="Ben Ito")
+    for name, used in (
+        ("Payroll sync", HOUR),
+        ("Canteen menu", DAY),
+        ("Timesheets", 2 * MINUTE),
+        ("Warehouse returns", 3 * DAY),
+    ):
+        it, _ = Application.register(
+            name=name, owner=nora, grants=[CLIENT_CREDENTIALS], scopes=["public"]
+        )
+        Application.update(last_used_at=now() - used).where(Application.id == it.id).execute()
+
+
+def remove_somebody_who_leaves() -> None:
+    for username in ("nora", "ben"):
+        person = User.named(username)
+        for it in person.applications:
+            it.remove()
+        person.remove()

@@ -1,8 +1,10 @@
-"""Make the pictures of the README: .venv/bin/python -m tests.browser.screenshots
+"""Make the pictures of the README: .venv/bin/python -m tests.browser.screenshots [NAME…]
 
-They come from a portal that runs, with the sample data of `samples.py`.
+They come from a portal that runs, with the sample data of `samples.py`. With names, only the
+pictures of these names are written.
 """
 
+import sys
 import tempfile
 from pathlib import Path
 from urllib.parse import urlencode
@@ -57,7 +59,7 @@ def _take_all(portal: PortalServer, tabs: Tabs) -> None:
     administrator.emulate_media(color_scheme="light")
     administrator.goto(f"{portal.address}/admin/applications/{samples.SURVEY}")
     administrator.get_by_role("heading", name="Health").wait_for()
-    administrator.screenshot(path=FOLDER / "health.png")
+    _take(administrator, "health", full_page=False)
     with portal.models():
         samples.note_wrong_callback()
         samples.let_trust_wait()
@@ -111,6 +113,12 @@ def _take_all(portal: PortalServer, tabs: Tabs) -> None:
     administrator.get_by_role("button", name="Save changes").click()
     administrator.get_by_role("heading", name="Before you save").wait_for()
     _take(administrator, "before-saving")
+
+    with portal.models():
+        samples.add_somebody_who_leaves()
+    administrator.goto(f"{portal.address}/admin/leaving/nora")
+    administrator.get_by_label("New owner").fill("ben")
+    _take(administrator, "leaving")
 
     person = tabs.open(reduced_motion="reduce")
     steps.visit(person, f"{portal.address}/login", "sam")
@@ -166,10 +174,12 @@ def _request(portal: PortalServer, redirect_uri: str) -> str:
     return f"{portal.address}/oauth/authorize?{urlencode(asked)}"
 
 
-def _take(page: Page, name: str) -> None:
+def _take(page: Page, name: str, full_page: bool = True) -> None:
+    if sys.argv[1:] and name not in sys.argv[1:]:
+        return
     page.mouse.move(0, 0)
     page.evaluate("document.activeElement.blur()")
-    page.screenshot(path=FOLDER / f"{name}.png", full_page=True)
+    page.screenshot(path=FOLDER / f"{name}.png", full_page=full_page)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,8 @@ def test_a_row_that_htmx_brought_has_a_menu_that_works(applications, portal):
     page.get_by_role("searchbox").press_sequentially("sensor 07")
     expect(page.get_by_role("row")).to_have_count(2)
     page.get_by_role("button", name="Actions for Sensor 07").click()
-    page.get_by_role("button", name="Disable").click()
+    page.get_by_role("link", name="Disable…").click()
+    page.get_by_role("button", name="Disable application").click()
     expect(page.get_by_text("Sensor 07 is disabled.")).to_be_visible()
 
 

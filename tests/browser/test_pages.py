@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from portal.models import Application, Trust
+from portal.models.application import DEVICE_CODE
 from portal.models.trust import NOTHING_ASKED
 from tests import factories
 from tests.browser import samples, steps
@@ -141,6 +142,17 @@ def test_the_pages_of_applications(tour, portal):
     tour.press("Save changes")
     expect(tour.page.get_by_role("heading", level=1)).to_have_text("Before you save")
     tour.see("before-saving")
+    with portal.models():
+        samples.note_long_addresses()
+    tour.page.goto(f"{portal.address}/admin/applications/{samples.REPORTS}/edit")
+    tour.page.get_by_label("Redirect URIs").fill("https://reports.example.org/callback")
+    for value in (DEVICE_CODE, "profile", "email", "reports:read", "reports:write"):
+        tour.page.locator(f'[value="{value}"]:checked').uncheck()
+    tour.page.locator("[name=refresh_tokens]").uncheck()
+    tour.press("Save changes")
+    expect(tour.page.get_by_role("heading", level=1)).to_have_text("Before you save")
+    tour.see("before-saving-much")
+    tour.see("disable", f"/admin/applications/{samples.REPORTS}/disable")
     tour.see("delete", f"/admin/applications/{samples.REPORTS}/delete")
     tour.press("Delete application")
     tour.see("delete-with-error")
@@ -171,6 +183,16 @@ def test_the_pages_of_trust(tour, portal):
     tour.see("trust-refused")
     tour.see("trust-edit", f"/admin/applications/{samples.WIKI}/edit")
     with portal.models():
+        samples.let_asker_go()
+        made = samples.let_many_wait(27)
+    tour.see("trust-ask-again", f"/admin/trust/{samples.HR}")
+    tour.see("trust-many", "/admin/trust")
+    tour.page.get_by_role("link", name="Next page").click()
+    expect(tour.page.get_by_text("26–28 of 28")).to_be_visible()
+    tour.see("trust-page-2", "/admin/trust?list=waiting&page=2")
+    with portal.models():
+        for it in made:
+            it.remove()
         wiki.change(redirect_uris=kept[:1], scopes=["openid", "profile", "email"])
         for it in (wiki, Application.with_client_id(samples.HR)):
             Trust.keep(it.id, **NOTHING_ASKED)
@@ -333,3 +355,34 @@ def test_a_person_who_is_disabled_shows_as_such(tour, portal):
     steps.visit(tour.page, f"{portal.address}/admin/users/erin", "priya")
     tour.see("person-disabled")
     assert tour.found == []
+
+
+def test_the_pages_of_somebody_who_leaves(tour, portal):
+    with portal.models():
+        samples.add_somebody_who_leaves()
+    steps.visit(tour.page, f"{portal.address}/admin/leaving", "priya")
+    tour.see("leaving-nobody")
+    tour.page.goto(f"{portal.address}/admin/leaving/nora")
+    tour.see("leaving-form")
+    tour.press("Continue")
+    tour.see("leaving-with-error")
+    tour.page.get_by_label("New owner").fill("ben")
+    tour.press("Continue")
+    tour.see("leaving-offered")
+    heir = Tour(tour.page.context.browser.new_page(), portal.address)
+    steps.visit(heir.page, f"{portal.address}/account/offers", "ben")
+    heir.see("offers-many")
+    heir.press("Decline… Payroll sync")
+    heir.see("offers-decline")
+    heir.page.get_by_label("Why?").locator("visible=true").fill("Finance should own it. " * 8)
+    heir.press("Decline Payroll sync")
+    heir.press("Accept Canteen menu")
+    heir.see("offers-answered")
+    heir.page.close()
+    tour.see("leaving-answers", "/admin/leaving")
+    tour.see("leaving-declined", "/admin/leaving/nora")
+    tour.see("list-with-answers", "/admin/applications")
+    tour.see("leaving-delete", "/admin/users/nora/delete")
+    with portal.models():
+        samples.remove_somebody_who_leaves()
+    assert [*tour.found, *heir.found] == []

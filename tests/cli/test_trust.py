@@ -2,7 +2,7 @@
 
 import json
 
-from portal import trust
+from portal import approval, trust
 from portal.clock import now
 from portal.models import Application, AuditEvent, Trust
 from tests.factories import approve_trust, make_application, make_user
@@ -62,7 +62,7 @@ def test_a_change_of_something_else_approves_nothing_that_waits(app, flask, alic
     application, _ = make_application(alice, trusted=True)
     application.change(scopes=["openid"])
     with app.app_context():
-        trust.follow(application)
+        approval.follow(application)
     assert Trust.of(application.id).waits
     flask("application", "update", application.client_id, "--name", "Other", "--json")
     assert not Application.get().skips_consent
