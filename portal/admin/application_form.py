@@ -189,7 +189,9 @@ class ApplicationForm(ConnectFields, FlaskForm):
         found = application_rules.problems(settings, {scope.name for scope in self.catalogue})
         for name in dict.fromkeys(problem.field for problem in found):
             sentences = [problem.sentence for problem in found if problem.field == name]
-            _add_error(self[name], " ".join(sentences[:SHOWN_PROBLEMS]))
+            more = len(sentences) - SHOWN_PROBLEMS
+            rest = [f"And {more} more like these."] if more > 0 else []
+            _add_error(self[name], "\n".join([*sentences[:SHOWN_PROBLEMS], *rest]))
         self._find_owner()
         if settings["trusted"]:
             self._check_trust(settings)
