@@ -32,6 +32,7 @@ from portal.models.application import (
 )
 from portal.models.user import fold
 from portal.oauth import application_rules
+from portal.text import plural
 
 SHOWN_PROBLEMS = 3
 KEEP_DAYS = ("0", "1", "7", "30")
@@ -190,7 +191,7 @@ class ApplicationForm(ConnectFields, FlaskForm):
         for name in dict.fromkeys(problem.field for problem in found):
             sentences = [problem.sentence for problem in found if problem.field == name]
             more = len(sentences) - SHOWN_PROBLEMS
-            rest = [f"And {more} more like these."] if more > 0 else []
+            rest = [f"And {plural(more, 'more problem')}."] if more > 0 else []
             _add_error(self[name], "\n".join([*sentences[:SHOWN_PROBLEMS], *rest]))
         self._find_owner()
         if settings["trusted"]:

@@ -261,7 +261,7 @@ def test_each_bad_address_has_a_line_of_its_own(browser):
     lines = errors(add(browser, redirect_uris="\n".join(bad))).split("\n")
     for uri in bad[:3]:
         assert any(line.strip().startswith(f"{uri}: Start it with") for line in lines)
-    assert "And 2 more like these." in "\n".join(lines)
+    assert "And 2 more problems." in "\n".join(lines)
 
 
 def test_the_ticked_boxes_stay_ticked(browser):
