@@ -1,4 +1,4 @@
-"""How times and numbers read to people; the filters of the templates."""
+"""How times, numbers and names read to people; the filters of the templates."""
 
 from datetime import UTC, datetime
 
@@ -25,6 +25,13 @@ def ago(moment: int | None) -> str:
     if passed < 30 * DAY:
         return f"{passed // DAY} days ago"
     return date(moment)
+
+
+def initials(name: str) -> str:
+    """Two letters for an avatar: `AR` for `Acme Reports`, `I2` for `Invoice Bot (2)`."""
+    letters = ("".join(c for c in word if c.isalnum()) for word in name.split())
+    words = [word for word in letters if word] or ["?"]
+    return (words[0][0] + (words[-1][0] if len(words) > 1 else words[0][1:2])).upper()
 
 
 def until(moment: int) -> str:
@@ -64,5 +71,5 @@ def plural(count: int, noun: str) -> str:
 
 
 def init_app(app: Flask) -> None:
-    for function in (ago, until, date, iso, lasting, plural):
+    for function in (ago, until, date, initials, iso, lasting, plural):
         app.add_template_filter(function)

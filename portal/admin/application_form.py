@@ -32,6 +32,7 @@ from portal.models.application import (
 )
 from portal.models.user import fold
 from portal.oauth import application_rules
+from portal.text import plural
 
 SHOWN_PROBLEMS = 3
 KEEP_DAYS = ("0", "1", "7", "30")
@@ -189,7 +190,9 @@ class ApplicationForm(ConnectFields, FlaskForm):
         found = application_rules.problems(settings, {scope.name for scope in self.catalogue})
         for name in dict.fromkeys(problem.field for problem in found):
             sentences = [problem.sentence for problem in found if problem.field == name]
-            _add_error(self[name], " ".join(sentences[:SHOWN_PROBLEMS]))
+            more = len(sentences) - SHOWN_PROBLEMS
+            rest = [f"And {plural(more, 'more problem')}."] if more > 0 else []
+            _add_error(self[name], "\n".join([*sentences[:SHOWN_PROBLEMS], *rest]))
         self._find_owner()
         if settings["trusted"]:
             self._check_trust(settings)

@@ -18,6 +18,7 @@ from portal.audit import EVENTS, GROUPS, as_dict, sentence
 from portal.htmx import render
 from portal.models import Application, AuditEvent
 from portal.models.audit_search import AuditSearch
+from portal.security import see_other
 from portal.text import DAY
 
 ADDRESS = "/admin/audit"
@@ -159,7 +160,10 @@ def _url(asked: dict[str, str], **more: int) -> str:
 
 def _download(mimetype: str, ending: str, write: Any) -> Response:
     asked = {name: request.args.get(name, "").strip()[:TEXT_LENGTH] for name in FILTERS}
-    search, _ = _search(asked)
+    page = _url(asked)
+    search, problems = _search(asked)
+    if problems:  # not the whole log instead of a part
+        return see_other(page)
     response = FlaskResponse(stream_with_context(write(_all(search))), mimetype=mimetype)
     response.headers["Content-Disposition"] = f'attachment; filename="audit-log.{ending}"'
     response.headers["Cache-Control"] = "no-store"

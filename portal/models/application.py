@@ -384,13 +384,6 @@ class Application(Record):
         return [name for grant, name in FLOW_NAMES.items() if grant in self.grants]
 
     @property
-    def initials(self) -> str:
-        words = self.name.split()
-        if not words:
-            return "?"
-        return (words[0][0] + (words[-1][0] if len(words) > 1 else words[0][1:2])).upper()
-
-    @property
     def colour(self) -> int:
         """The avatar's colour, 1 to 7: the same for one application everywhere."""
         return sum(self.client_id.encode()) % AVATAR_COLOURS + 1

@@ -203,11 +203,6 @@ class User(Record, UserMixin):
         return self.name or self.username
 
     @property
-    def initials(self) -> str:
-        words = self.display_name.split()
-        return (words[0][0] + (words[-1][0] if len(words) > 1 else words[0][1:2])).upper()
-
-    @property
     def claims(self) -> dict[str, Any]:
         """The standard claims that this person says about themselves."""
         claims: dict[str, Any] = json.loads(self.profile or "{}")

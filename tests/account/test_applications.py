@@ -1,5 +1,7 @@
 """An owner's own applications: to read, never to change, and nobody else's."""
 
+import re
+
 import pytest
 
 from portal.models import Refusal
@@ -19,6 +21,12 @@ def test_an_owner_sees_their_own(browser_of, bob, acme):
 
     assert "Acme Reports" in text
     assert "Somebody else" not in text
+
+
+def test_owners_find_theirs_at_the_top_of_every_page(browser_of, bob, charlie, acme):
+    item = re.compile(r'<li><a href="/account/applications"[^>]*>Your applications</a>')
+    assert item.search(browser_of(bob).get("/account/profile").text)
+    assert not item.search(browser_of(charlie).get("/account/profile").text)
 
 
 def test_whoever_owns_none_reads_why(browser_of, charlie):

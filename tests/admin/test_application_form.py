@@ -256,6 +256,14 @@ def test_a_bad_field_is_named_where_it_stands(browser):
     assert 'href="#grants-0"' in add(browser, grants=None).text
 
 
+def test_each_bad_address_has_a_line_of_its_own(browser):
+    bad = [f"http://{name}.example.org/" for name in "abcde"]
+    lines = errors(add(browser, redirect_uris="\n".join(bad))).split("\n")
+    for uri in bad[:3]:
+        assert any(line.strip().startswith(f"{uri}: Start it with") for line in lines)
+    assert "And 2 more problems." in "\n".join(lines)
+
+
 def test_the_ticked_boxes_stay_ticked(browser):
     text = add(browser, name="", scopes=["email"], grants=[DEVICE_CODE]).text
     assert re.search(r'value="email"[^>]*checked', text)

@@ -138,6 +138,15 @@ def test_downloads_keep_to_the_filter(app, browser, alice):
     assert "/admin/audit/events.jsonl?person=alice" in fragment.text
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_a_download_with_a_bad_date_is_not_the_whole_log(browser, ending):
+    answer = browser.get(f"/admin/audit/events.{ending}?since=2026-13-01&person=alice")
+    assert answer.status_code == 303
+    page = browser.get(answer.location)
+    assert "From: enter a date such as" in page.text
+    assert 'value="alice"' in page.text
+
+
 def test_what_is_no_date_is_said_and_not_kept(browser):
     answer = browser.get("/admin/audit?since=%3Cyesterday%3E")
     assert answer.status_code == 422
