@@ -81,7 +81,8 @@ def test_what_nothing_needed_for_90_days_is_named(app, clock, wiki, browser_of, 
     days = {"reports:read": now() // DAY - 80}
     Application.update(machine_days=days).where(Application.id == wiki.id).execute()
     pass_days(app, clock, 30)
-    Application.update(last_used_at=0).where(Application.name == "Idle").execute()
+    idle = {"last_used_at": 0, "look_again_at": 0}
+    Application.update(idle).where(Application.name == "Idle").execute()
     sweep.once(app)
     assert told(wiki) == "2 scopes unused for 90 days: email, reports:read"
     assert listed(browser_of, alice) == ["Wiki"]
