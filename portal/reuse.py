@@ -15,9 +15,12 @@ from portal.database import transaction
 from portal.models import Application, ApplicationSecret, MisusedSecret, SecretNetwork, User
 from portal.models.misused_secret import TOLD_SECONDS
 from portal.models.secret_network import is_shared, shared_secrets
+from portal.text import DAY
 
 #: What a copy has of the original: not the trust, which was given to one application.
 COPIED = tuple(set(audit.SETTINGS) - {"name", "trusted", "trust_reason"})
+#: A network is new for a week, when the secret had been known elsewhere for one.
+NEW_SECONDS = FAMILIAR_SECONDS = 7 * DAY
 #: Of a suggested name, so that a number fits behind it.
 NAME_LENGTH = 90
 SHOWN_CLONES = 10
@@ -83,7 +86,10 @@ def report(application: Application) -> Report:
 
 
 def _networks(secret_ids: list[int]) -> dict[int, list[SecretNetwork]]:
-    """With `counts`: whether a network is one of those that make a secret a shared one."""
+    """With `counts`: whether a network is one of those that make a secret a shared one.
+
+    And `is_new`: whoever copied a secret and used it once shows as this, too.
+    """
     it = SecretNetwork
     rows = (
         it.select(it, Case(None, [(_all(*is_shared(now())), 1)], 0).alias("counts"))
@@ -95,6 +101,10 @@ def _networks(secret_ids: list[int]) -> dict[int, list[SecretNetwork]]:
     row: Any
     for row in rows.objects():
         found.setdefault(row.secret.id, []).append(row)
+    for networks in found.values():
+        familiar = min(row.first_at for row in networks) + FAMILIAR_SECONDS
+        for row in networks:
+            row.is_new = row.first_at >= max(familiar, now() - NEW_SECONDS)
     return found
 
 

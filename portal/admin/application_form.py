@@ -127,6 +127,7 @@ class ApplicationForm(ConnectFields, FlaskForm):
             seen=str(application.version),
         )
         form.application, form.former_end = application, end
+        form.person = application.owner
         return form
 
     @classmethod

@@ -45,6 +45,7 @@ CHIPS = {
     "trusted": "Trusted",
     "public": "Public",
     "never": "Never used",
+    "unused_scopes": "Unused scopes",
     "disabled": "Disabled",
     "orphaned": "Owner has left",
 }

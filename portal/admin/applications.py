@@ -20,10 +20,13 @@ from portal.admin.application_form import (
 from portal.admin.application_list import ADDRESS, LARGEST_ID, Listing
 from portal.admin.application_page import page_context, refusals_of_nobody, savable_uri
 from portal.cards import Card
+from portal.clock import now
 from portal.database import transaction
 from portal.htmx import render, wants_fragment
 from portal.models import Application, ApplicationSecret
 from portal.models.application import TooManySecrets
+from portal.models.unused import unused_scopes
+from portal.models.usage import KEPT_DAYS
 from portal.models.user import fold
 from portal.oauth import application_rules, effects
 from portal.security import no_store, see_other
@@ -171,6 +174,19 @@ def change_application(client_id: str) -> Response:
         )
     flash("The changes are saved and work from now on.", "success")
     return see_other(_address(application))
+
+
+@blueprint.get("/applications/<client_id>/unused-scopes")
+def drop_unused_scopes(client_id: str) -> Response:
+    """The page before saving, for the edit that takes away the scopes that nothing needs."""
+    application = _find(client_id)
+    unused = unused_scopes([application], now()).get(application.id, [])
+    if not unused:
+        flash(f"{application.name} has no scope that was unused for {KEPT_DAYS} days.", "info")
+        return see_other(_address(application))
+    form = ApplicationForm.to_edit(application)
+    form.scopes.data = [name for name in application.scopes if name not in unused]
+    return before_saving.page(form) or _form_page(form)
 
 
 # Secrets

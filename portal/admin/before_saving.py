@@ -9,6 +9,7 @@ from typing import Any
 from flask import current_app, request
 from flask_login import current_user
 from werkzeug.wrappers import Response
+from wtforms import BooleanField, Field
 
 from portal.admin.application_form import ApplicationForm
 from portal.credentials import derive_key
@@ -61,5 +62,16 @@ def _kept(form: ApplicationForm) -> Iterator[tuple[str, Any]]:
     """What was typed, field by field as it was sent: nothing is lost on the way back."""
     for field in form:
         if field.name not in OWN:
-            for value in field.raw_data or ():
+            for value in _sent(field):
                 yield field.name, value
+
+
+def _sent(field: Field) -> list[Any]:
+    """As it came; of a form that nobody has sent, as a browser would send it."""
+    if field.raw_data is not None:
+        return list(field.raw_data)
+    if isinstance(field, BooleanField):
+        return ["y" if field.data else ""]
+    if isinstance(field.data, list):
+        return field.data
+    return [] if field.data is None else [str(field.data)]

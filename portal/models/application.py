@@ -26,6 +26,7 @@ from portal.models.offer import Offer
 from portal.models.refusal import Refusal
 from portal.models.token import TokenFamily
 from portal.models.trust import Trust, subject
+from portal.models.unused import unused_scopes
 from portal.models.usage import Usage
 from portal.models.user import User, fold
 
@@ -161,6 +162,7 @@ class Application(Record):
                 self._retire(ApplicationSecret.application == self.id)
 
     def _update(self, **settings: Any) -> None:
+        Usage.note_registered(self.id, set(settings.get("scopes", ())) - set(self.scopes))
         for name, value in settings.items():
             setattr(self, name, value)
         self.version += 1
@@ -322,9 +324,10 @@ class Application(Record):
             ):
                 if secret.is_live:
                     secrets[secret.__data__["application"]].append(secret)
+            unused = unused_scopes([row for row in rows if row.is_enabled], now())
             for row in rows:
                 off_duty = row.__data__["owner"] in disabled
-                bits, again = concern.judge(row, off_duty, secrets[row.id], now())
+                bits, again = concern.judge(row, off_duty, secrets[row.id], row.id in unused, now())
                 cls.update(concerns=bits, look_again_at=again).where(cls.id == row.id).execute()
                 judged[row.id] = bits
         return judged
@@ -404,8 +407,9 @@ FILTERS = {
     "public": ~Application.confidential,
     "disabled": Application.disabled_at.is_null(False),
     "never": Application.last_used_at < SQL("1"),
-    "attention": Application.concerns > SQL("0"),
+    "attention": Application.concerns.bin_and(SQL("239")) > SQL("0"),  # any but SCOPES_UNUSED
     "broken": Application.concerns > SQL("63"),
+    "unused_scopes": Application.concerns.bin_and(SQL("16")) > SQL("0"),
 }
 Application.add_index(
     Application.split_from,

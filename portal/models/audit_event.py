@@ -22,6 +22,9 @@ SEAL = "sha256"
 SEAL_LENGTH = 32
 #: Rows read at a time.
 CHUNK = 2000
+DAY = 24 * 60 * 60
+#: So many events of one application are looked at to find the same one.
+LOOKED_BACK = 200
 
 
 class AuditEvent(Record):
@@ -81,6 +84,16 @@ class AuditEvent(Record):
             row.hash = row.sealed(key, bytes(last.hash) if last else START)
             row.save(force_insert=True)
             return row
+
+    @classmethod
+    def was_told(cls, application_id: int, event: str, after: dict[str, Any]) -> bool:
+        """Whether an application's latest events say the same within a day."""
+        latest = cls.select().where(cls.application_id == application_id)
+        same = (event, _as_json(after))
+        return any(
+            row.at > now() - DAY and (row.event, row.after) == same
+            for row in latest.order_by(cls.id.desc()).limit(LOOKED_BACK)
+        )
 
     def sealed(self, key: bytes, previous: bytes) -> bytes:
         """The seal that this row must have after a row with the seal `previous`."""

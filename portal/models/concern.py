@@ -5,6 +5,10 @@ its own order from an index, however many there are. Only `Application.judge` se
 runs in the transaction of every change of the settings, the secrets and the owner; what time alone
 changes is judged by the sweep when `look_again_at` has come. A first use takes `UNUSED` away at
 once (portal/models/last_use.py).
+
+Unused scopes are a hint, and no reason for attention: nothing fails, nothing ends, and most
+applications register more than they use. Amber on half of a list would hide the few that need
+somebody today. So they have a chip of their own, for the day on which somebody tidies up.
 """
 
 from collections.abc import Sequence
@@ -19,6 +23,8 @@ UNUSED = 1
 PKCE_NOT_REQUIRED = 2
 LOOPBACK_LEFT = 4
 SECRET_OLD = 8
+#: A hint; FILTERS in portal/models/application.py leave it out of what needs attention.
+SCOPES_UNUSED = 16
 #: From here on an application is broken, not only in need of a look.
 BROKEN = 64
 SECRET_MISSING = 64
@@ -31,12 +37,15 @@ LONG_UNUSED_SECONDS = 180 * DAY
 SECRET_OLD_SECONDS = 365 * DAY
 #: Looked at again after so long in any case: what another program wrote is noticed then.
 LONGEST_SECONDS = 7 * DAY
+#: While scopes are unused: a use of one does not take the hint away by itself.
+HINT_SECONDS = DAY
 
 
 def judge(
     application: "Application",
     owner_disabled: bool,
     secrets: Sequence["ApplicationSecret"],
+    scopes_unused: bool,
     moment: int,
 ) -> tuple[int, int]:
     """The bits at a moment, and when to look again. `secrets` are those that work then."""
@@ -58,7 +67,10 @@ def judge(
             bits |= bit
         else:
             again.append(since)
-    return bits, min(*again, moment + LONGEST_SECONDS) if again else moment + LONGEST_SECONDS
+    if scopes_unused and not bits & UNUSED:
+        bits |= SCOPES_UNUSED
+        again.append(moment + HINT_SECONDS)
+    return bits, min([*again, moment + LONGEST_SECONDS])
 
 
 def unused_from(application: "Application") -> int:

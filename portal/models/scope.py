@@ -10,11 +10,11 @@ from portal.database import transaction
 from portal.models.application import Application
 from portal.models.base import EpochField, Record
 from portal.models.consent import Consent
+from portal.models.unused import DEFAULT_SCOPE as DEFAULT_SCOPE
 
 #: What RFC 6749 §3.3 allows in a scope, less what would look odd in a URL.
 SCOPE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._/-]{0,63}")
 
-DEFAULT_SCOPE = "public"
 #: About a person; an application that acts for itself cannot have them.
 PERSONAL = frozenset({"openid", "profile", "email", "address", "phone", "offline_access"})
 

@@ -24,6 +24,8 @@ DAY = 24 * 60 * 60
 RECENT_DAYS = 30
 KEPT_DAYS = 90
 REDIRECT_URI, SCOPE, FLOW = "redirect_uri", "scope", "flow"
+#: No use: a scope that an application got later than its others, on the day it got it.
+REGISTERED = "registered"
 #: In place of an application's id: since when this database counts, where it is older than that.
 SINCE_ID, SINCE = 0, "since"
 #: So many notes are written sooner than after a second, as in `LastUse`.
@@ -86,6 +88,22 @@ class Usage(Record):
             .group_by(cls.value)
         )
         return dict(rows.tuples())
+
+    @classmethod
+    def note_registered(cls, application_id: int, scopes: Iterable[str]) -> None:
+        """Note that an application may ask for these from today on; forgotten like any day."""
+        rows = [
+            {
+                "application_id": application_id,
+                "day": today(),
+                "kind": REGISTERED,
+                "value": scope,
+                "count": 0,
+            }
+            for scope in sorted(scopes)
+        ]
+        if rows:
+            cls.insert_many(rows).on_conflict_ignore().execute()
 
     @classmethod
     def since(cls) -> int | None:

@@ -40,6 +40,7 @@ CHALLENGE = [("WWW-Authenticate", 'Basic realm="Portal", charset="UTF-8"')]
 STALE_TRIES = 3
 #: The audit log tells when one cause of refusals has been counted so often.
 BURSTS = frozenset(10**power for power in range(1, 10))
+REFUSED_OFTEN = "application.refused_often"
 
 
 class Answer(NamedTuple):
@@ -277,15 +278,19 @@ class PortalServer(AuthorizationServer):
         return row.reference
 
     def _note_burst(self, application_id: int, reason: str, count: int) -> None:
+        told = {"reason": reason, "times": count}
+        # A flood of others makes a refusal be forgotten, and so counted from one again.
+        if AuditEvent.was_told(application_id, REFUSED_OFTEN, told):
+            return
         # Without Flask: the machines' door has none.
         application = Application.get_or_none(Application.id == application_id)
         AuditEvent.append(
             self.audit_key,
-            "application.refused_often",
+            REFUSED_OFTEN,
             actor=audit.PORTAL,
             application_id=application_id,
             subject=application.name if application else "",
-            after={"reason": reason, "times": count},
+            after=told,
         )
 
     def send_signal(self, name: str, *args: object, **kwargs: object) -> None:

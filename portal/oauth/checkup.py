@@ -26,16 +26,21 @@ from portal.models.concern import (
     NEVER_USED_SECONDS,
     OWNER_DISABLED,
     PKCE_NOT_REQUIRED,
+    SCOPES_UNUSED,
     SECRET_MISSING,
     SECRET_OLD,
     UNUSED,
 )
+from portal.models.unused import first_day, unused_scopes
+from portal.models.usage import KEPT_DAYS
 from portal.oauth import mismatch, redirect_uris
 from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH
 from portal.text import DAY, ago, date, plural, until
 from portal.trust import ends_soon
 
 GREEN, AMBER, RED, GREY = "green", "amber", "red", "grey"
+#: Of a finding that can wait for ever; the application is green.
+HINT = "hint"
 WORDS = {GREEN: "Healthy", AMBER: "Needs attention", RED: "Broken", GREY: "Disabled"}
 
 #: No reasons of a refusal: a secret ends soon, or is used in several places; trust waits for an
@@ -85,7 +90,8 @@ class Checkup:
     def colour(self) -> str:
         if not self.is_enabled:
             return GREY
-        return self.findings[0].colour if self.findings else GREEN
+        colours = {it.colour for it in self.findings}
+        return next((it for it in (RED, AMBER) if it in colours), GREEN)
 
     @property
     def words(self) -> str:
@@ -99,7 +105,12 @@ class Checkup:
     @property
     def others(self) -> int:
         """How many more want something to be done."""
-        return max(0, sum(it.colour != GREEN for it in self.findings) - 1)
+        return max(0, sum(it.colour in (RED, AMBER) for it in self.findings) - 1)
+
+    @property
+    def hint(self) -> Finding | None:
+        """What could be tidied up, some day."""
+        return next((it for it in self.findings if it.colour == HINT), None)
 
 
 class Refused(NamedTuple):
@@ -136,11 +147,11 @@ def check(application: Application) -> Checkup:
         return Checkup([], is_enabled=False)
     facts = _facts([application])[0]
     found = [_with_doctor(application, it, facts) for it in _look(application, facts)]
-    return Checkup(_ordered(found))
+    return Checkup(_ordered([_with_names(application, it) for it in found]))
 
 
 def _ordered(findings: Iterator[Finding] | list[Finding]) -> list[Finding]:
-    return sorted(findings, key=lambda it: (RED, AMBER, GREEN).index(it.colour))
+    return sorted(findings, key=lambda it: (RED, AMBER, HINT, GREEN).index(it.colour))
 
 
 def _facts(rows: Sequence[Application]) -> list[Facts]:
@@ -204,6 +215,9 @@ def _look(row: Application, facts: Facts) -> Iterator[Finding]:
     if row.trusted:
         yield _trust(row, facts.trust)
     yield _use(row)
+    if row.concerns & SCOPES_UNUSED:
+        url = _page(row, "/unused-scopes")
+        yield Finding("scopes", HINT, "Unused scopes", "", url, "Take them away")
 
 
 def _page(row: Application, part: str = "") -> str:
@@ -364,6 +378,28 @@ def _use(row: Application) -> Finding:
 
 def _small(words: str) -> str:
     return words[0].lower() + words[1:]
+
+
+def _with_names(application: Application, found: Finding) -> Finding:
+    """The same finding with the scopes that it is about, as they are used now."""
+    if found.check != "scopes":
+        return found
+    names = unused_scopes([application], now()).get(application.id)
+    if not names:
+        return Finding("scopes", GREEN, "Its unused scopes were used; the list forgets them soon")
+    since = date(first_day(now()) * DAY)
+    days = application.machine_days
+    last = ", ".join(f"{name} on {date(days[name] * DAY)}" for name in names if name in days)
+    told = (
+        f"Since {since} nobody gave them to it, it did not take them for itself"
+        f"{f' (last {last})' if last else ''}, and no refresh token carries them. What it cannot"
+        " ask for, nobody who steals its secret gets. Ask its owner, then take them away: you see"
+        " what that ends before anything is saved."
+    )
+    if application.trusted:
+        told += " Its trust must be approved again then."
+    text = f"{plural(len(names), 'scope')} unused for {KEPT_DAYS} days: {', '.join(names)}"
+    return found._replace(text=text, advice=told)
 
 
 def _with_doctor(application: Application, found: Finding, facts: Facts) -> Finding:

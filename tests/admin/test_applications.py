@@ -16,6 +16,7 @@ from portal.models.application import (
     DEVICE_CODE,
     REFRESH_TOKEN,
 )
+from portal.models.concern import SCOPES_UNUSED
 from tests.factories import REDIRECT_URI, csrf_token, make_application, make_user, post
 
 LIST = "/admin/applications"
@@ -213,6 +214,7 @@ def test_chips_filter_and_count(browser, alice):
     old, _ = make_application(alice, name="Old", last_used_at=now())
     Refusal.note(old.id, "secret_wrong")
     Refusal.update(last_at=now() - DAY - 5).where(Refusal.application_id == old.id).execute()
+    Application.update(concerns=SCOPES_UNUSED).where(Application.id == old.id).execute()
 
     def shown(chip):
         return names(browser.get(LIST, query_string={"chip": chip}))
@@ -223,6 +225,7 @@ def test_chips_filter_and_count(browser, alice):
     assert shown("trusted") == ["Sure"]
     assert shown("public") == ["Phone"]
     assert shown("never") == ["Idle"]
+    assert shown("unused_scopes") == ["Old"]
     assert shown("disabled") == ["Off"]
     assert len(shown("nonsense")) == 8
     text = browser.get(LIST).text
@@ -234,6 +237,7 @@ def test_chips_filter_and_count(browser, alice):
         "trusted": "1",
         "public": "1",
         "never": "1",
+        "unused_scopes": "1",
         "disabled": "1",
         "orphaned": "0",
     }

@@ -155,6 +155,28 @@ def test_networks_are_seen_also_by_processes_that_know_one_each(clock, app, rada
     assert SHARED in radar.page()
 
 
+def test_one_use_from_a_new_network_is_marked_for_a_week(clock, radar):
+    radar.take_turns(clock, OFFICE, every=2 * DAY)
+    assert "New</span>" not in radar.page()
+    assert radar.ask(CLOUD) == 200
+    clock.shift(300)
+    page = radar.page()
+    assert page.count("New</span>") == 1
+    assert "2 networks, 1 of them new" in page
+    assert '<details class="more" open>' in page
+    assert "5 minutes ago" in page.partition('"mono">198.51.100.0/24')[2].partition("last used")[0]
+    assert "somebody has a copy" in page
+    assert not radar.listed()
+    clock.shift(8 * DAY)
+    assert "New</span>" not in radar.page()
+
+
+def test_where_a_young_secret_is_used_first_is_not_called_new(clock, radar):
+    radar.take_turns(clock, OFFICE, CLOUD, every=DAY)
+    assert "Used from 2 networks" in radar.page()
+    assert "New</span>" not in radar.page()
+
+
 def test_a_retired_secret_is_not_told_of(clock, radar):
     radar.take_turns(clock, OFFICE, CLOUD)
     radar.wiki.add_secret()
