@@ -20,12 +20,14 @@ from portal.oauth.request_filter import ProtocolRequest, read_authorization_requ
 from portal.security import csrf, may_redirect_anywhere, see_other
 
 REFUSED_TITLES = {
-    refusals.REDIRECT_URI_MISMATCH: "The redirect URI does not match",
-    refusals.REDIRECT_URI_MISSING: "The redirect URI is missing",
     refusals.CLIENT_UNKNOWN: "This application is not known here",
     refusals.APPLICATION_DISABLED: "This application is switched off",
 }
 REFUSED_MESSAGES = {
+    refusals.REDIRECT_URI_MISMATCH: "You have done nothing wrong. The application wants you sent to"
+    " an address that is not saved here, so you cannot go on: the redirect URI does not match.",
+    refusals.REDIRECT_URI_MISSING: "You have done nothing wrong. The application does not say where"
+    " you come back to, so you cannot go on: the redirect URI is missing.",
     refusals.APPLICATION_DISABLED: "An administrator has switched it off."
     " You have done nothing wrong.",
     refusals.CLIENT_UNKNOWN: "The link that brought you here names an application that this portal"
@@ -171,8 +173,10 @@ def refused_page(error: Refused) -> FlaskResponse:
     return render(
         "oauth/refused.html",
         status=400,
-        title=REFUSED_TITLES.get(reason, "The application sent a request that cannot be used"),
-        message=REFUSED_MESSAGES.get(reason, f"{name or 'The application'} is set up wrongly."),
+        title=REFUSED_TITLES.get(reason, f"{name or 'The application'} is set up wrongly"),
+        message=REFUSED_MESSAGES.get(
+            reason, "You have done nothing wrong. It sent a request that cannot be used."
+        ),
         application_name=name,
         owner_name=application.owner.display_name if application else None,
         reference=reference,

@@ -241,13 +241,14 @@ def _requests(row: Application, refused: list[Refused]) -> Finding:
 
 
 def _in_few_words(refused: list[Refused]) -> str:
-    """The kind that happened most. A row counts from its first day on, so an older one counts
-    more than today's and is said without a number."""
-    kinds: dict[str, tuple[int, bool]] = {}
-    for it in refused:
-        times, today = kinds.get(_kind(it.reason), (0, True))
-        kinds[_kind(it.reason)] = times + it.times, today and it.first_at > now() - DAY
-    kind, (times, today) = max(kinds.items(), key=lambda item: item[1][0])
+    """The kind that happened last: what was mended since does not come again.
+
+    A row counts from its first day on, so an older one counts more than today's and is said without
+    a number.
+    """
+    kind = _kind(max(refused, key=lambda it: (it.last_at, it.times)).reason)
+    same = [it for it in refused if _kind(it.reason) == kind]
+    times, today = sum(it.times for it in same), min(it.first_at for it in same) > now() - DAY
     if today:
         return f"{plural(times, kind)} today"
     return f"{kind[0].upper()}{kind[1:]}s today"

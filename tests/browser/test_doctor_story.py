@@ -26,7 +26,7 @@ def test_a_person_tells_the_owner_who_replaces_the_address(portal, relying_app, 
     person = tabs.open(script=script)
     person.goto(relying_app.address)
     person.get_by_role("link", name="Sign in with Portal").click()
-    expect(person.get_by_role("heading", level=1)).to_have_text("The redirect URI does not match")
+    expect(person.get_by_role("heading", level=1)).to_contain_text("is set up wrongly")
     person.get_by_role("button", name="Tell the owner").click()
     expect(person.get_by_role("heading", level=1)).to_have_text("The owner has been told")
 

@@ -34,7 +34,7 @@ def test_what_broke_is_red_until_somebody_signs_in_again(portal, relying_app, ta
     person = tabs.open(script=script)
     person.goto(relying_app.address)
     person.get_by_role("link", name="Sign in with Portal").click()
-    expect(person.get_by_role("heading", level=1)).to_have_text("The redirect URI does not match")
+    expect(person.get_by_role("heading", level=1)).to_contain_text("is set up wrongly")
 
     administrator.goto(listed)
     expect(administrator.locator("#chip-broken span")).to_have_text("1")

@@ -141,7 +141,7 @@ def test_a_wrong_redirect_uri_is_found_and_mended_by_an_administrator(
     steps.visit(visitor, f"{portal.address}/login", "bob")
     visitor.goto(relying_app.address)
     visitor.get_by_role("link", name="Sign in with Portal").click()
-    expect(visitor.get_by_role("heading", level=1)).to_have_text("The redirect URI does not match")
+    expect(visitor.get_by_role("heading", level=1)).to_contain_text("is set up wrongly")
     expect(visitor.get_by_text("You have done nothing wrong")).to_be_visible()
     assert visitor.url.startswith(portal.address)
     assert visitor.get_by_text(relying_app.redirect_uri).count() == 0

@@ -261,7 +261,8 @@ def test_nothing_goes_to_an_address_that_is_not_registered(rp, browser_of, bob, 
     assert response.status_code == 400
     assert "Location" not in response.headers
     text = response.get_data(as_text=True)
-    assert "The redirect URI does not match" in text
+    assert "is set up wrongly" in text
+    assert "the redirect URI does not match" in text
     assert "<script>alert" not in text
     refusal = Refusal.get()
     assert refusal.reference in text
