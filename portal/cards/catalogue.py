@@ -151,8 +151,8 @@ CARDS = (
             File("application.yml", "spring.yml", "yaml"),
             File("PortalSecurity.java", "spring.java", "javascript"),
         ),
-        "Add spring-boot-starter-oauth2-client and spring-boot-starter-web, and set CLIENT_SECRET in"
-        " the environment.",
+        "Add spring-boot-starter-oauth2-client and spring-boot-starter-web, and set CLIENT_SECRET"
+        " in the environment.",
         callback="/login/oauth2/code/{id}",
         algorithms=("RS256",),
         hints=(
