@@ -11,6 +11,7 @@ from portal.models import (
     ApplicationSecret,
     AuditEvent,
     AuthorizationCode,
+    DeviceCode,
     Refusal,
     TokenFamily,
 )
@@ -180,7 +181,7 @@ def test_the_access_token_is_tried_at_userinfo_and_at_introspection(acme, alice,
     wrong = go_on(browser, told, "introspect", secret="pcs_wrong")
     assert "The client secret is wrong" in text_of(wrong)
     assert "It works." not in text_of(wrong)
-    assert "The last step did not work." in text_of(wrong)
+    assert '<a href="#step-5">Step 5</a> did not work: The client secret is' in text_of(wrong)
     AccessToken.update(expires_at=1).execute()
     late = go_on(browser, told, "userinfo")
     assert "The access token is not valid." in text_of(late)
@@ -199,6 +200,27 @@ def test_an_application_disabled_meanwhile_is_told_so_at_the_next_step(acme, ali
     told = text_of(go_on(browser, page, "introspect", secret=secret))
     assert "application is disabled" in told.lower()
     assert "Enable it on its page" in told
+
+
+def test_a_device_code_that_has_expired_says_so_and_begins_again(alice, browser_of):
+    application, _ = make_application(alice, grants=[DEVICE_CODE], confidential=False)
+    browser = browser_of(alice)
+    page = begin(browser, application, "device-code", scope="openid")
+    DeviceCode.update(expires_at=1).execute()
+    late = text_of(go_on(browser, page, "poll"))
+    assert "Nobody entered the code in time." in late
+    assert "Try again" in late
+
+
+def test_an_application_disabled_before_the_code_is_swapped_gets_nothing(acme, alice, browser_of):
+    application, secret = acme
+    browser = browser_of(alice)
+    back = come_back(browser, begin(browser, application, "authorization-code", scope="openid"))
+    waiting = browser.get(browser.get(back.location).location)
+    application.disable()
+    told = text_of(go_on(browser, waiting, "redeem", secret=secret))
+    assert "Enable it on its page" in told
+    assert AccessToken.select().count() == 0
 
 
 # Abuse
