@@ -1,8 +1,10 @@
 """HTTP/1.1 with an end to what a request's head may be and take: stalled ones are cut off."""
 
 import asyncio
+import sys
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 #: What a request's line and headers may come to, and how long they may take.
@@ -15,6 +17,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _head = 0
     _timer: asyncio.TimerHandle | None = None
+    #: What the parser took in last, and what a new one must take in again.
+    _taken, _again = b"", b""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -26,7 +30,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._head += len(data)
-        super().data_received(data)  # which sets it to 0 where a head is complete
+        while data:
+            self._taken, self._again = data, b""
+            super().data_received(data)  # which sets _head to 0 where a head is complete
+            data = self._again
         if self._head > HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The request line and headers are too long.")
         elif self._head and self._timer is None:
@@ -35,7 +42,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head = 0
         self._stop_timer()
-        super().on_headers_complete()
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._head = 0
@@ -43,7 +51,25 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._head = 0
-        super().on_message_complete()
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Stay with HTTP/1.1 where another protocol is offered (RFC 9110 §7.8), as Java does.
+
+        The parser takes all that follows for the other protocol. So a new one gets the request
+        without the offer, and with its body.
+        """
+        if all(name != b"upgrade" for name, _ in self.headers):
+            self.send_400_response("CONNECT is for proxies.")
+            return
+        offer, version = sys.exc_info()[1], self.parser.get_http_version().encode()
+        assert isinstance(offer, httptools.HttpParserUpgrade)
+        head = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+        head += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        self._again = b"\r\n".join([*head, b"", self._taken[offer.args[0] :]])
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

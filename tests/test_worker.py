@@ -123,6 +123,43 @@ def test_a_body_in_chunks_arrives_whole(connect):
     assert found.endswith(b"/a|-|-|abcde")
 
 
+@pytest.mark.parametrize(
+    ("length", "body"),
+    [(b"Content-Length: 5", b"abcde"), (b"Transfer-Encoding: chunked", b"5\r\nabcde\r\n0\r\n\r\n")],
+    ids=["length", "chunks"],
+)
+@pytest.mark.parametrize("parts", [1, 3], ids=["at_once", "in_parts"])
+def test_an_offer_of_http_2_costs_no_body(connect, length, body, parts):
+    """Java's HTTP client makes one with each request, Spring Boot 4 with it."""
+    head = (
+        b"POST /a?b HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nHost: h\r\n"
+        b"HTTP2-Settings: AAEAAEAAAAIAAAAA\r\nUpgrade: h2c\r\nX-One: 1\r\n%s\r\n\r\n" % length
+    )
+    connection = connect()
+    pieces = [head + body] if parts == 1 else [head[:-1], head[-1:] + body[:1], body[1:]]
+    for _ in range(3):  # the connection goes on
+        for piece in pieces[:-1]:
+            connection.sendall(piece)
+            time.sleep(0.05)
+        assert answer(connection, pieces[-1]).endswith(b"/a|1|-|abcde")
+    assert answer(connection, b"GET /b HTTP/1.1\r\nHost: h\r\n\r\n").endswith(b"/b|-|-|")
+
+
+def test_many_offers_at_once_are_answered_one_by_one(connect):
+    offer = b"GET /a HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    connection = connect()
+    connection.sendall(offer * 500 + b"GET /b HTTP/1.1\r\nConnection: close\r\n\r\n")
+    found = everything(connection)
+    assert found.count(b"/a|-|-|") == 500
+    assert found.endswith(b"/b|-|-|")
+
+
+def test_nobody_is_connected_to_elsewhere(connect):
+    connection = connect()
+    connection.sendall(b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n")
+    assert everything(connection).startswith(b"HTTP/1.1 400 ")
+
+
 def test_a_long_answer_is_sent_while_it_is_made(connect):
     connection = connect()
     connection.sendall(b"GET /long HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")

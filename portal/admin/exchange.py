@@ -30,12 +30,13 @@ from portal.oauth.request_filter import (
     MachineCall,
     read_authorization_request,
 )
+from portal.oauth.userinfo import answer_bearer
 from portal.security import plain_headers
 
 SECRETS = frozenset(
     {
         *("client_secret", "code", "code_verifier", "device_code"),
-        *("access_token", "refresh_token", "id_token"),
+        *("access_token", "refresh_token", "id_token", "token"),
     }
 )
 #: What to do, where the refusal is not a mistake and the doctor has nothing to say.
@@ -133,6 +134,29 @@ def ask(
         ),
         cause=cause_of(application, refused[-1]) if refused else None,
     ), body
+
+
+def ask_userinfo(token: str) -> tuple[Exchange, dict[str, Any]]:
+    """Ask UserInfo with an access token; the answer's JSON, too."""
+    issuer, path = current_server().settings.issuer, "/oauth/userinfo"
+    answer = answer_bearer(token)
+    body = json.loads(answer.get_data() or b"{}")
+    shown = Exchange(
+        "Who is it? UserInfo",
+        f"GET {path} HTTP/1.1\nHost: {urlsplit(issuer).netloc}\n"
+        f"Authorization: Bearer {mask('access_token', token)}",
+        _status(answer.status_code),
+        "\n".join(
+            [*_headers([*answer.headers]), "", json.dumps(body, indent=2, ensure_ascii=False)]
+        ),
+        passed=answer.status_code == HTTPStatus.OK,
+        curl=f'curl {quote(issuer + path)} \\\n  -H "Authorization: Bearer $ACCESS_TOKEN"',
+    )
+    if not shown.passed:
+        said = {"code": body.get("error", "no_token"), "title": body.get("error_description", "")}
+        hint = "Ask for tokens again, with the scope openid: begin a new test."
+        shown.cause = {**said, "hint": hint, "detail": "", "label": "", "fix": None}
+    return shown, body
 
 
 def ask_for_code(application: Application, asked: dict[str, str]) -> Exchange:

@@ -7,17 +7,14 @@ rest goes from page to page encrypted, and only this session can go on with it.
 import base64
 import secrets
 from hashlib import sha256
-from typing import Any
 from urllib.parse import urlencode
 
 from flask import abort, flash, request
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
-from portal import audit
 from portal.admin import blueprint, exchange, token_reading
 from portal.admin.application_list import QUERY_LENGTH
-from portal.admin.exchange import Exchange
 from portal.admin.tester_page import (
     ADDRESS,
     FLOWS,
@@ -28,10 +25,21 @@ from portal.admin.tester_page import (
     run_page,
     start_page,
 )
-from portal.credentials import parse_token
+from portal.admin.tester_run import (
+    OVER,
+    POLL,
+    REDEEM,
+    TOKENS,
+    answer_page,
+    cause_of_answer,
+    end_token,
+    new_run,
+    record,
+    tell_outcome,
+)
 from portal.database import transaction
 from portal.htmx import render
-from portal.models import AccessToken, Application, TokenFamily, User
+from portal.models import Application, User
 from portal.models.application import (
     AUTHORIZATION_CODE,
     CLIENT_CREDENTIALS,
@@ -45,9 +53,10 @@ from portal.oauth.rehearsal import Run
 from portal.security import no_store, see_other
 
 SHOWN = 20
-STEPS = "any('authorization-code','client-credentials','device-code',redeem,poll,refresh,revoke)"
-#: What can be asked next.
-REDEEM, POLL, TOKENS, OVER = "redeem", "poll", "tokens", "over"
+STEPS = (
+    "any('authorization-code','client-credentials','device-code',"
+    "redeem,poll,refresh,userinfo,introspect,revoke)"
+)
 STALE = "This test was begun too long ago, or in another session: begin again."
 NOT_YOURS = (
     "This answer belongs to no test that you have begun in this browser, or to one that is over."
@@ -92,20 +101,21 @@ def start_authorization_code(client_id: str) -> Response:
         "client_id": application.client_id,
         "redirect_uri": rehearsal.callback(settings),
         "scope": scope,
+        "resource": form.resource.data,
         "state": secrets.token_urlsafe(16),
         "nonce": secrets.token_urlsafe(16) if "openid" in scope.split() else "",
         "code_challenge": challenge,
         "code_challenge_method": "S256",
     }
     asked = {name: value for name, value in asked.items() if value}
-    run = _new_run(application, "authorization-code", scope)
+    run = new_run(application, "authorization-code", form)
     run |= {"request": asked, "verifier": verifier}
     rehearsal.begin(settings, current_user, run)
     shown = exchange.ask_for_code(application, asked)
     if shown.passed:
         return see_other("/oauth/authorize?" + urlencode(asked))
     rehearsal.end()
-    _tell(application, run, shown)
+    tell_outcome(application, run, shown)
     return run_page(application, run, shown, OVER)
 
 
@@ -139,8 +149,8 @@ def show_code(client_id: str) -> Response:
     exchange.answered(shown, answer, checks)
     if not shown.passed:
         rehearsal.end()
-        shown.cause = _cause_of_answer(answer)
-        _tell(application, run, shown)
+        shown.cause = cause_of_answer(answer)
+        tell_outcome(application, run, shown)
         return run_page(application, run, shown, OVER)
     run["code"] = answer["code"]
     return run_page(application, run, shown, REDEEM)
@@ -165,7 +175,7 @@ def redeem_code(client_id: str) -> Response:
     again = REDEEM if body.get("error") == "invalid_client" else OVER
     if again == OVER:
         rehearsal.end()
-    return _answer_page(application, run, shown, body, again)
+    return answer_page(application, run, shown, body, again)
 
 
 @blueprint.post("/tester/<client_id>/client-credentials")
@@ -174,10 +184,11 @@ def ask_for_itself(client_id: str) -> Response:
     application, form, stop = _start(client_id, "client-credentials", needs_secret=True)
     if stop:
         return stop
-    run = _new_run(application, "client-credentials", form.scope.data)
+    run = new_run(application, "client-credentials", form)
     fields = {"grant_type": CLIENT_CREDENTIALS, "scope": form.scope.data}
+    fields["resource"] = form.resource.data
     shown, body = exchange.ask("A token for itself", application, "token", fields, form.proof)
-    return _answer_page(application, run, shown, body, OVER)
+    return answer_page(application, run, shown, body, OVER)
 
 
 @blueprint.post("/tester/<client_id>/device-code")
@@ -186,16 +197,16 @@ def start_device(client_id: str) -> Response:
     application, form, stop = _start(client_id, "device-code", needs_secret=True)
     if stop:
         return stop
-    run = _new_run(application, "device-code", form.scope.data)
+    run = new_run(application, "device-code", form)
     shown, body = exchange.ask(
         "A code for the device",
         application,
         "device_authorization",
-        {"scope": form.scope.data},
+        {"scope": form.scope.data, "resource": form.resource.data},
         form.proof,
     )
     if not shown.passed:
-        _tell(application, run, shown)
+        tell_outcome(application, run, shown)
         return run_page(application, run, shown, OVER)
     run |= {name: body[name] for name in ("device_code", "user_code", "verification_uri_complete")}
     return run_page(application, run, shown, POLL)
@@ -210,7 +221,7 @@ def poll(client_id: str) -> Response:
     fields = {"grant_type": DEVICE_CODE, "device_code": run["device_code"]}
     shown, body = exchange.ask("Has somebody decided?", application, "token", fields, form.proof)
     waits = body.get("error") in ("authorization_pending", "slow_down", "invalid_client")
-    return _answer_page(application, run, shown, body, POLL if waits else OVER)
+    return answer_page(application, run, shown, body, POLL if waits else OVER)
 
 
 @blueprint.post("/tester/<client_id>/refresh")
@@ -223,7 +234,36 @@ def refresh(client_id: str) -> Response:
         abort(400)
     fields = {"grant_type": REFRESH_TOKEN, "refresh_token": run["refresh_token"]}
     shown, body = exchange.ask("New tokens for old", application, "token", fields, form.proof)
-    return _answer_page(application, run, shown, body, TOKENS)
+    return answer_page(application, run, shown, body, TOKENS)
+
+
+@blueprint.post("/tester/<client_id>/userinfo")
+def ask_userinfo(client_id: str) -> Response:
+    """Ask with the access token who the person is; no secret is needed."""
+    application, run, _, stop = _go_on(client_id, TOKENS, needs_secret=False)
+    if stop:
+        return stop
+    shown, body = exchange.ask_userinfo(run["access_token"])
+    if shown.passed:
+        shown.tokens = token_reading.read_userinfo(application, run["access_token"], body)
+    tell_outcome(application, run, shown)
+    return run_page(application, run, shown, TOKENS)
+
+
+@blueprint.post("/tester/<client_id>/introspect")
+def introspect(client_id: str) -> Response:
+    """Ask whether the access token works, as a resource server does."""
+    application, run, form, stop = _go_on(client_id, TOKENS)
+    if stop:
+        return stop
+    fields = {"token": run["access_token"]}
+    shown, body = exchange.ask(
+        "Does it work? Introspection", application, "introspect", fields, form.proof
+    )
+    if shown.passed:
+        shown.tokens = token_reading.read_introspection(application, run["access_token"], body)
+    tell_outcome(application, run, shown)
+    return run_page(application, run, shown, TOKENS)
 
 
 @blueprint.post("/tester/<client_id>/revoke")
@@ -234,8 +274,8 @@ def revoke_tokens(client_id: str) -> Response:
         return stop
     with transaction():
         for token_id in run["made"]:
-            _end(application, token_id)
-        _record(application, run["flow"], "ended")
+            end_token(application, token_id)
+        record(application, run["flow"], "ended")
     text = "The tokens of the test are ended: they are refused from now on."
     if run["flow"] != "client-credentials":
         text += " Your own consent stays; you can take it away in Connected apps."
@@ -276,13 +316,15 @@ def _start(
     return application, form, None
 
 
-def _go_on(client_id: str, phase: str) -> tuple[Application, Run, TestForm, Response | None]:
+def _go_on(
+    client_id: str, phase: str, needs_secret: bool = True
+) -> tuple[Application, Run, TestForm, Response | None]:
     """The same for a test that goes on; without a phase no secret is needed."""
     application, form = _find(client_id), TestForm()
     run = rehearsal.unseal(current_server().settings, current_user, form.run.data or "")
     if run is None or run["client_id"] != client_id or phase not in ("", run["phase"]):
         return application, {}, form, _begin_again(application)
-    if not form.fits(application, needs_secret=bool(phase)):
+    if not form.fits(application, needs_secret=needs_secret and bool(phase)):
         return application, run, form, run_page(application, run, None, phase, form, 422)
     return application, run, form, None
 
@@ -294,72 +336,3 @@ def _begin_again(application: Application) -> Response:
 
 def _is_same(one: str | None, other: str) -> bool:
     return secrets.compare_digest((one or "").encode(), other.encode())
-
-
-def _new_run(application: Application, flow: str, scope: str) -> Run:
-    """What a test knows; `made` has the ids of the tokens that it must end."""
-    mine = {"client_id": application.client_id, "flow": flow, "scope": scope}
-    return {**mine, "steps": [], "made": []}
-
-
-def _cause_of_answer(answer: dict[str, str]) -> dict[str, Any]:
-    """The words for an error that came with the browser."""
-    denied = answer.get("error") == "access_denied"
-    return {
-        "code": answer.get("error", "code_missing")[:40],
-        "title": "You pressed Deny" if denied else "No code came back",
-        "hint": exchange.ADVICE["access_denied"] if denied else answer.get("error_description", ""),
-        "detail": "",
-        "label": "",
-        "fix": None,
-    }
-
-
-def _answer_page(
-    application: Application, run: Run, shown: Exchange, body: dict[str, Any], otherwise: str
-) -> Response:
-    """Explain the tokens that came, or the refusal; `otherwise` is what can be asked then."""
-    if not shown.passed:
-        if otherwise != POLL or body.get("error") == "invalid_client":
-            _tell(application, run, shown)
-        return run_page(application, run, shown, otherwise)
-    asked = {"scope": run["scope"], "grant_type": FLOWS[run["flow"]]}
-    if "refresh_token" not in run and "request" in run:
-        asked["nonce"] = run["request"].get("nonce", "")  # a refreshed ID token has none
-    shown.tokens = token_reading.read(application, body, asked)
-    shown.checks = token_reading.remarks(application, body, asked)
-    run["made"].append(_token_id(body["access_token"]))
-    if "refresh_token" in body:
-        run["refresh_token"] = body["refresh_token"]
-    for name in ("code", "verifier", "device_code"):
-        run.pop(name, None)
-    rehearsal.end()
-    _tell(application, run, shown)
-    return run_page(application, run, shown, TOKENS)
-
-
-def _token_id(token: str) -> int:
-    presented = parse_token(token)
-    assert presented
-    return presented.id
-
-
-def _end(application: Application, token_id: int) -> None:
-    """End one access token, and the family that it comes from."""
-    mine = (AccessToken.id == token_id) & (AccessToken.application_id == application.id)
-    token = AccessToken.get_or_none(mine)
-    if token is None:  # expired and swept, or revoked by hand
-        return
-    if token.family_id is not None:
-        TokenFamily.end_one("revoked", token.family_id)
-    AccessToken.revoke(token.id)
-
-
-def _tell(application: Application, run: Run, shown: Exchange) -> None:
-    with transaction():
-        _record(application, run["flow"], shown.outcome)
-
-
-def _record(application: Application, flow: str, outcome: str) -> None:
-    after = {"flow": flow, "outcome": outcome}
-    audit.record("application.tested", application=application, after=after)

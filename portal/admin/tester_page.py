@@ -37,6 +37,12 @@ class TestForm(FlaskForm):
     __test__ = False  # pytest takes every Test… for its own
 
     scope = StringField("Scopes to ask for", filters=[lambda it: " ".join((it or "").split())])
+    resource = SelectField(
+        "Resource server",
+        # One that has left the list meanwhile is refused, in words that say so.
+        validate_choice=False,
+        filters=[lambda it: (it or "")[:LONGEST]],
+    )
     method = SelectField(
         "How it is sent",
         # Pages that need no secret do not ask.
@@ -77,6 +83,8 @@ def confirm_address(application: Application, flow: str) -> str:
 
 
 def start_page(application: Application, flow: str, form: TestForm, status: int = 200) -> Response:
+    form.resource.choices = [("", "None: the tokens are for this portal")]
+    form.resource.choices += [(uri, uri) for uri in application.resources]
     return no_store(
         render(
             "admin/tester/show.html",

@@ -40,6 +40,12 @@ MEANINGS = {
     "token_type": "Whoever bears it may use it: keep it secret.",
     "username": "The person's name here, for resource servers.",
 }
+#: What the header of a JWT says (RFC 7515 §4.1, RFC 9068 §2.1).
+HEADERS = {
+    "typ": "What kind of token it is; at+jwt is an access token, which no ID token can pass for.",
+    "alg": "How it is signed. A resource server accepts only what it expects, and never none.",
+    "kid": "The key at /oauth/jwks that signed it.",
+}
 MOMENTS = ("exp", "iat", "auth_time")
 
 
@@ -80,14 +86,22 @@ def remarks(application: Application, body: dict[str, Any], asked: dict[str, str
 
 def _access_token(application: Application, token: str, asked: dict[str, str]) -> dict[str, Any]:
     if token.count(".") == 2:
-        claims, checks = _checked(token)
-        checks.append((claims.get("client_id") == application.client_id, "client_id is its own."))
+        header, claims, checks = _checked(token)
+        audience = asked.get("resource") or current_server().settings.issuer
+        checks += [
+            (header.get("typ") == "at+jwt", "typ is at+jwt: it is an access token."),
+            (claims.get("aud") == audience, f"aud is {audience}: nobody else may take it."),
+            (claims.get("client_id") == application.client_id, "client_id is its own."),
+        ]
         text = "A JWT: every resource server can check it by itself, with the keys at /oauth/jwks."
-        return _token("Access token", token, text, claims, checks, application)
+        return _token("Access token", token, text, claims, checks, application, header)
     text = (
         "Opaque: a resource server asks the portal at /oauth/introspect what it is, and hears this."
     )
-    return _token("Access token", token, text, _introspected(application, token), [], application)
+    claims, checks = _introspected(application, token), []
+    if resource := asked.get("resource"):
+        checks.append((claims.get("aud") == [resource], f"aud is {resource}, which was asked for."))
+    return _token("Access token", token, text, claims, checks, application)
 
 
 def _introspected(application: Application, token: str) -> dict[str, Any]:
@@ -105,7 +119,7 @@ def _id_token(
     application: Application, body: dict[str, Any], asked: dict[str, str]
 ) -> dict[str, Any]:
     token = body["id_token"]
-    claims, checks = _checked(token)
+    header, claims, checks = _checked(token)
     fits = create_half_hash(body["access_token"], application.id_token_alg).decode("ascii")
     checks += [
         (claims.get("aud") == application.client_id, "aud is this application."),
@@ -114,20 +128,44 @@ def _id_token(
     if nonce := asked.get("nonce"):
         checks.append((claims.get("nonce") == nonce, "nonce is the one that was sent."))
     text = "A JWT for the application itself: who signed in, when and how."
-    return _token("ID token", token, text, claims, checks, application)
+    return _token("ID token", token, text, claims, checks, application, header)
 
 
-def _checked(token: str) -> tuple[dict[str, Any], list[Check]]:
-    """The claims of a JWT, and what everybody who gets one must look at."""
+def read_introspection(
+    application: Application, token: str, body: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """What introspection said, claim by claim."""
+    text = "What a resource server hears that asks about this token, and the application itself."
+    works = [(body.get("active") is True, "active is true: the token works now.")]
+    return [_token("Access token", token, text, body, works, application)]
+
+
+def read_userinfo(
+    application: Application, token: str, body: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """What UserInfo said, claim by claim."""
+    text = "What the application learns about the person with this token."
+    return [_token("Access token", token, text, body, [], application)]
+
+
+def _checked(token: str) -> tuple[dict[str, Any], dict[str, Any], list[Check]]:
+    """The header and the claims of a JWT, and what everybody who gets one must look at."""
     server = current_server()
     head, payload, _ = token.split(".")
     header, claims = _json(head), _json(payload)
     signed = server.keys.claims(token) is not None
-    return claims, [
-        (signed, f"The signature is by the key {header['kid']} of /oauth/jwks ({header['alg']})."),
-        (claims["iss"] == server.settings.issuer, "iss is this portal."),
-        (claims["exp"] > now(), "exp has not passed."),
-    ]
+    return (
+        header,
+        claims,
+        [
+            (
+                signed,
+                f"The signature is by the key {header['kid']} of /oauth/jwks ({header['alg']}).",
+            ),
+            (claims["iss"] == server.settings.issuer, "iss is this portal."),
+            (claims["exp"] > now(), "exp has not passed."),
+        ],
+    )
 
 
 def _token(
@@ -137,13 +175,15 @@ def _token(
     claims: dict[str, Any] | None = None,
     checks: list[Check] | None = None,
     application: Application | None = None,
+    header: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     rows = [
         (claim, _shown(value), _meaning(claim, value, application))
         for claim, value in (claims or {}).items()
     ]
-    masked = mask("access_token", token)
-    return {"name": name, "masked": masked, "text": text, "rows": rows, "checks": checks or []}
+    head = [(it, _shown(value), HEADERS.get(it, "")) for it, value in (header or {}).items()]
+    shown = {"name": name, "masked": mask("access_token", token), "text": text}
+    return {**shown, "header": head, "rows": rows, "checks": checks or []}
 
 
 def _meaning(claim: str, value: Any, application: Application | None) -> str:

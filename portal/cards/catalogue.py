@@ -147,14 +147,19 @@ CARDS = (
         "spring",
         "Spring Boot",
         LIBRARY,
-        (File("application.yml", "spring.yml", "yaml"),),
-        "Add spring-boot-starter-oauth2-client, and set CLIENT_SECRET in the environment.",
+        (
+            File("application.yml", "spring.yml", "yaml"),
+            File("PortalSecurity.java", "spring.java", "javascript"),
+        ),
+        "Add spring-boot-starter-oauth2-client and spring-boot-starter-web, and set CLIENT_SECRET"
+        " in the environment.",
         callback="/login/oauth2/code/{id}",
         algorithms=("RS256",),
         hints=(
-            "Spring Boot 4 uses PKCE by itself. For a confidential application Spring Boot 3 needs"
-            " OAuth2AuthorizationRequestCustomizers.withPkce() in its authorization request"
-            " resolver.",
+            "Spring Boot 4 uses PKCE by itself; PortalSecurity.java makes Spring Boot 3 use it for"
+            " a confidential application, too.",
+            "To bring people back after they sign out, save an address for that in the"
+            " application’s settings; the card then names it.",
         ),
     ),
     Card(
@@ -179,7 +184,12 @@ CARDS = (
         "Save this as oauth2-proxy.cfg and start oauth2-proxy --config oauth2-proxy.cfg.",
         callback="/oauth2/callback",
         needs_secret=True,
-        hints=("oauth2-proxy turns people away whose e-mail address is not verified.",),
+        hints=(
+            "Whose e-mail address is not verified gets “500 Internal Server Error” from"
+            " oauth2-proxy after they have signed in. People verify theirs under Profile, once"
+            " Portal can send mail (PORTAL_SMTP_URL). Or do not tick the scope email:"
+            " oauth2-proxy then knows people by their account number.",
+        ),
     ),
     Card(
         "apache",

@@ -163,6 +163,7 @@ def _values(application: Application, issuer: str, callback: _Callback) -> dict[
         "folder": path.rpartition("/")[0] or "/",
         "id": callback.id,
         "port": Verbatim(_port(callback.uri)),
+        "local": callback.uri.startswith("http:"),
         # An example's own pages must not lie where it is called back.
         "home": "/home" if path == "/" else "/",
         "login": "/sign-in" if path == "/login" else "/login",

@@ -45,7 +45,16 @@ class BearerError(Exception):
 def userinfo() -> Response:
     """The claims that the token's scopes open, and those asked for by name."""
     try:
-        row = _bearer_row()
+        token = _bearer_token()
+    except BearerError as error:
+        return _challenge(error)
+    return answer_bearer(token)
+
+
+def answer_bearer(token: str) -> Response:
+    """What the bearer of this access token is told."""
+    try:
+        row = _bearer_row(token)
     except BearerError as error:
         return _challenge(error)
     scopes = row.scopes.split()
@@ -58,8 +67,8 @@ def userinfo() -> Response:
     )
 
 
-def _bearer_row() -> Any:
-    presented = parse_token(_bearer_token())
+def _bearer_row(token: str) -> Any:
+    presented = parse_token(token)
     row = None
     if presented is not None and presented.kind == ACCESS_TOKEN:
         row = FIND_ACCESS_TOKEN.row(id=presented.id, asker_id=None)

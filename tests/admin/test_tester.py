@@ -11,6 +11,7 @@ from portal.models import (
     ApplicationSecret,
     AuditEvent,
     AuthorizationCode,
+    DeviceCode,
     Refusal,
     TokenFamily,
 )
@@ -128,6 +129,98 @@ def test_a_device_is_played_until_the_person_decides(alice, browser_of):
     fields = form_fields(consent.get_data(as_text=True))
     browser.post(form_action(consent), data={**fields, "decision": "allow"})
     assert "It works." in text_of(go_on(browser, waits, "poll"))
+
+
+def test_a_jwt_is_explained_with_its_header_and_is_for_the_resource_chosen(alice, browser_of):
+    api, files = "https://api.example.org", "https://files.example.org/v1"
+    application, secret = make_application(
+        alice, grants=ALL, token_format="jwt", resources=[api, files]
+    )
+    browser = browser_of(alice)
+    form = text_of(browser.get(f"/admin/tester/{application.client_id}?flow=client-credentials"))
+    assert f'<option value="{files}">' in form
+    flow = "client-credentials"
+    page = text_of(begin(browser, application, flow, scope="", secret=secret, resource=files))
+    for text in ("at+jwt", "ES256", "typ is at+jwt: it is an access", f"aud is {files}: nobody"):
+        assert text in page, text
+    assert "resource=https%3A%2F%2Ffiles.example.org%2Fv1" in page
+    assert "note-danger" not in page
+    plain = text_of(begin(browser, application, flow, scope="", secret=secret))
+    assert f"aud is {ISSUER}: nobody" in plain
+    strange = "https://elsewhere.example.org"
+    refused = begin(browser, application, flow, scope="", secret=secret, resource=strange)
+    assert "A resource server that is not on the list" in text_of(refused)
+
+
+def test_the_resource_goes_along_with_the_person_and_stays_with_the_refresh(alice, browser_of):
+    resource = "https://api.example.org"
+    application, secret = make_application(alice, grants=ALL, resources=[resource])
+    browser = browser_of(alice)
+    started = begin(browser, application, "authorization-code", scope="openid", resource=resource)
+    assert query(started)["resource"] == resource
+    waiting = browser.get(browser.get(come_back(browser, started).location).location)
+    page = go_on(browser, waiting, "redeem", secret=secret)
+    assert f"aud is {resource}, which was asked for." in text_of(page)
+    page = go_on(browser, page, "refresh", secret=secret)
+    assert f"aud is {resource}, which was asked for." in text_of(page).split("New tokens")[1]
+
+
+def test_the_access_token_is_tried_at_userinfo_and_at_introspection(acme, alice, browser_of):
+    application, secret = acme
+    browser = browser_of(alice)
+    back = come_back(
+        browser, begin(browser, application, "authorization-code", scope="openid email")
+    )
+    waiting = browser.get(browser.get(back.location).location)
+    page = go_on(browser, waiting, "redeem", secret=secret)
+    person = go_on(browser, page, "userinfo")
+    assert "GET /oauth/userinfo HTTP/1.1" in text_of(person)
+    assert f'"email": "{alice.email}"' in text_of(person)
+    told = go_on(browser, person, "introspect", secret=secret)
+    assert "active is true: the token works now." in text_of(told)
+    wrong = go_on(browser, told, "introspect", secret="pcs_wrong")
+    assert "The client secret is wrong" in text_of(wrong)
+    assert "It works." not in text_of(wrong)
+    assert '<a href="#step-5">Step 5</a> did not work.' in text_of(wrong)
+    AccessToken.update(expires_at=1).execute()
+    late = go_on(browser, told, "userinfo")
+    assert "The access token is not valid." in text_of(late)
+    assert "401 Unauthorized" in text_of(late)
+    assert "The token does not work." in text_of(go_on(browser, told, "introspect", secret=secret))
+    for shown in (person, told, wrong, late):
+        assert not re.search(r"p[ar]t_[0-9a-f]+\.[\w-]{43}", text_of(shown))
+        assert secret not in text_of(shown)
+
+
+def test_an_application_disabled_meanwhile_is_told_so_at_the_next_step(acme, alice, browser_of):
+    application, secret = acme
+    browser = browser_of(alice)
+    page = begin(browser, application, "client-credentials", scope="", secret=secret)
+    application.disable()
+    told = text_of(go_on(browser, page, "introspect", secret=secret))
+    assert "application is disabled" in told.lower()
+    assert "Enable it on its page" in told
+
+
+def test_a_device_code_that_has_expired_says_so_and_begins_again(alice, browser_of):
+    application, _ = make_application(alice, grants=[DEVICE_CODE], confidential=False)
+    browser = browser_of(alice)
+    page = begin(browser, application, "device-code", scope="openid")
+    DeviceCode.update(expires_at=1).execute()
+    late = text_of(go_on(browser, page, "poll"))
+    assert "Nobody entered the code in time." in late
+    assert "Try again" in late
+
+
+def test_an_application_disabled_before_the_code_is_swapped_gets_nothing(acme, alice, browser_of):
+    application, secret = acme
+    browser = browser_of(alice)
+    back = come_back(browser, begin(browser, application, "authorization-code", scope="openid"))
+    waiting = browser.get(browser.get(back.location).location)
+    application.disable()
+    told = text_of(go_on(browser, waiting, "redeem", secret=secret))
+    assert "Enable it on its page" in told
+    assert AccessToken.select().count() == 0
 
 
 # Abuse

@@ -47,6 +47,11 @@ def test_an_application_is_tried_put_right_and_seen_to_work(portal, tabs, script
     page.get_by_role("button", name="Swap the code for tokens").click()
     expect(page.get_by_text("nonce is the one that was sent.")).to_be_visible()
     expect(page.get_by_text("The account number of the person").first).to_be_visible()
+    page.get_by_role("button", name="Ask UserInfo who it is").click()
+    expect(page.get_by_role("heading", name="Who is it? UserInfo")).to_be_visible()
+    page.get_by_label("Client secret").fill(secret)
+    page.get_by_role("button", name="Introspect the access token").click()
+    expect(page.get_by_text("active is true: the token works now.")).to_be_visible()
     if script:
         found += look(page, "tester-tokens")
     page.get_by_role("button", name="Revoke what the test made").click()

@@ -1,5 +1,7 @@
 """Which callback a card has, and what it says when a registration does not fit."""
 
+import tomllib
+
 import pytest
 
 from portal import cards
@@ -97,3 +99,27 @@ def test_a_registration_that_does_not_fit_is_told_why():
         "curl needs Client Credentials or Device Code, which is not ticked."
     ]
     assert problems("generic", redirect_uris=[])[0].startswith("No redirect URI is registered")
+
+
+def test_spring_uses_pkce_and_signs_out_where_the_registration_says():
+    uri, bye = "https://x.org/login/oauth2/code/sso", "https://x.org/bye"
+    card = cards.card_named("spring")
+    made = application(redirect_uris=[uri], post_logout_redirect_uris=[bye])
+    java = cards.fill(card, made, ISSUER).texts[1].content
+    assert "OAuth2AuthorizationRequestCustomizers.withPkce()" in java
+    assert f'bye.setPostLogoutRedirectUri("{bye}");' in java
+    without = cards.fill(card, application(redirect_uris=[uri]), ISSUER).texts[1].content
+    assert "setPostLogoutRedirectUri" not in without
+
+
+def test_oauth2_proxy_listens_where_it_is_called_back_and_refreshes():
+    card = cards.card_named("oauth2-proxy")
+    local = application(redirect_uris=["http://localhost:4180/oauth2/callback"])
+    config = tomllib.loads(cards.fill(card, local, ISSUER).texts[0].content)
+    assert (config["http_address"], config["cookie_secure"]) == ("127.0.0.1:4180", False)
+    assert config["cookie_refresh"] == "5m"
+    public = application(
+        redirect_uris=["https://x.org/oauth2/callback"], grants=["authorization_code"]
+    )
+    config = tomllib.loads(cards.fill(card, public, ISSUER).texts[0].content)
+    assert not {"http_address", "cookie_secure", "cookie_refresh"} & set(config)
