@@ -54,7 +54,7 @@ def check_heir(person: User, heir: User) -> None:
 
 def offer(rows: Iterable[Application], heir: User) -> int:
     """Offer these to an heir, in place of former offers; how many were not offered to them yet."""
-    with transaction():
+    with audit.many():
         made = [it for it in rows if Offer.make(it.id, it.owner_id, heir.id)]  # type: ignore[attr-defined]
         for it in made:
             audit.record("application.offered", application=it, after={"to": heir.username})
@@ -64,7 +64,7 @@ def offer(rows: Iterable[Application], heir: User) -> int:
 def assign(rows: Iterable[Application], heir: User) -> int:
     """Make somebody the owner of these at once; how many there were."""
     count = 0
-    with transaction():
+    with audit.many():
         for it in rows:
             with audit.changing("application.changed", it):
                 it.change(owner=heir)

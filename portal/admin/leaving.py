@@ -92,7 +92,7 @@ def hand_over(username: str) -> Response:
     if not form.check(person):
         return _page(form, person, 422)
     disabled = False
-    with transaction():
+    with audit.many():
         rows = list(_meant(form, person))
         if form.disable.data and person.is_active:
             if person.is_last_administrator():

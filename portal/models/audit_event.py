@@ -84,7 +84,9 @@ class AuditEvent(Record):
 
     def sealed(self, key: bytes, previous: bytes) -> bytes:
         """The seal that this row must have after a row with the seal `previous`."""
-        told = {name: value for name, value in self.__data__.items() if name != "hash"}
+        # Every column, also one that was not given: as the row reads when it comes back.
+        names = type(self)._meta.sorted_field_names
+        told = {name: getattr(self, name) for name in names if name != "hash"}
         text = json.dumps(told, sort_keys=True, ensure_ascii=False)
         return hmac.digest(key, previous + text.encode("utf-8", "replace"), SEAL)
 
