@@ -6,10 +6,13 @@ is told of, to what, and what was before and after.
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import time_machine
+from flask import request, request_started
 
 from portal import audit, sweep
 from portal.clock import now
@@ -27,6 +30,7 @@ from portal.models import (
 from portal.models.signing_key import AGE_SECONDS, EC
 from portal.oauth.authorization_server import BURSTS
 from tests import factories
+from tests.admin.test_trust import save
 from tests.cli.conftest import flask  # noqa: F401
 from tests.factories import PASSWORD, REDIRECT_URI, make_application, post, save_anyway
 from tests.flows import RelyingApp
@@ -460,22 +464,157 @@ ACTS = {
     "portal.restored": (restore, COMMAND, "portal.backup", {}, {}),
 }
 
-#: Pages that leave no event, and why.
-SILENT = {
-    "account.send_email_link": "it sends a letter; using the link changes the address, and is told",
-    "admin.preview_application": "it shows the form again, and saves nothing",
-    "admin.settle_refusal": "it marks a refusal as read; the access of nobody changes",
-    "admin.fill_in_form": "it shows settings to paste, and saves nothing",
-    "admin.start_authorization_code": "the end of the try is told, with its outcome",
-    "admin.start_device": "the end of the try is told, with its outcome",
+#: Each page that changes something, and the event whose act above posts to it.
+PAGES = {
+    "account.remove_connection": "consent.withdrawn",
+    "account.accept_offers": "application.accepted",
+    "account.decline_offers": "application.declined",
+    "account.change_password": "person.set_password",
+    "account.end_session": "person.signed_out_browser",
+    "account.end_all_sessions": "person.signed_out_everywhere",
+    "admin.disable_application": "application.disabled",
+    "admin.enable_application": "application.enabled",
+    "admin.change_application": "application.trust_asked",
+    "admin.rotate_secret": "application.rotated_secret",
+    "admin.register_address": "application.redirect_uri_registered",
+    "admin.replace_address": "application.redirect_uri_replaced",
+    "admin.hand_over": "application.offered",
+    "admin.settle_misuse": "secret.misuse_settled",
+    "admin.accept_networks": "application.networks_accepted",
+    "admin.watch_networks": "application.networks_watched",
+    "admin.split_application": "application.split",
+    "admin.change_scope": "scope.changed",
+    "admin.add_secret": "secret.added",
+    "admin.change_secret": "secret.renamed",
+    "admin.retire_now": "secret.retired",
+    "admin.ask_for_itself": "application.tested",
+    "admin.approve_trust": "application.trust_approved",
+    "admin.refuse_trust": "application.trust_refused",
+    "admin.disable_user": "person.disabled",
+    "admin.enable_user": "person.enabled",
+    "admin.make_user_admin": "person.made_administrator",
+    "admin.remove_user_admin": "person.unmade_administrator",
+    "admin.reset_user_password": "person.reset_link",
 }
+
+
+def end_others(it: World) -> None:
+    it.browser(it.bob)
+    it.press("/account/sessions/end-others", it.bob)
+
+
+def retire_one(it: World) -> None:
+    it.run("application", "add-secret", it.wiki.client_id)
+    old = min(it.wiki.live_secrets, key=lambda secret: secret.prefix != it.secret[:8])
+    it.press(f"{it.page}/secrets/{old.id}/retire")
+
+
+def stop_trust(it: World) -> None:
+    factories.approve_trust(it.wiki)
+    it.wiki.change(trusted=True)
+    it.trust("stop")
+
+
+def delete_scope_by_page(it: World) -> None:
+    it.run(*NEW_SCOPE)
+    it.press("/admin/scopes/wiki:read/delete", confirm="wiki:read")
+
+
+#: The other pages: the event, and what posts to it.
+MORE_PAGES = {
+    "account.edit_profile": (
+        "person.changed",
+        lambda it: it.press("/account/profile", it.bob, name="Robert"),
+    ),
+    "account.end_other_sessions": ("person.signed_out_everywhere", end_others),
+    "admin.add_application": (
+        "application.added",
+        lambda it: it.press(
+            "/admin/applications/new",
+            name="New",
+            owner="bob",
+            grants=["client_credentials"],
+            scopes=["public"],
+            confidential="y",
+        ),
+    ),
+    "admin.delete_application": (
+        "application.deleted",
+        lambda it: it.press(f"{it.page}/delete", confirm="Wiki", name="Wiki"),
+    ),
+    "admin.retire_secret": ("secret.retired", retire_one),
+    "admin.add_scope": (
+        "scope.added",
+        lambda it: it.press(
+            "/admin/scopes/new", name="wiki:read", title="Read", description="Read pages."
+        ),
+    ),
+    "admin.delete_scope": ("scope.deleted", delete_scope_by_page),
+    "admin.stop_trust": ("application.changed", stop_trust),
+    "admin.add_user": (
+        "person.added",
+        lambda it: it.press(
+            "/admin/users/new", username="eve", name="Eve", email="eve@example.org"
+        ),
+    ),
+    "admin.edit_user": (
+        "person.changed",
+        lambda it: it.press("/admin/users/bob/edit", name="Robert", email="bob@example.org"),
+    ),
+    "admin.delete_user": (
+        "person.deleted",
+        lambda it: it.press("/admin/users/tom/delete", confirm="tom", username="tom"),
+    ),
+}
+#: Pages that leave no event of their own, and why.
+STEP = "it is a step of a try, whose outcome is told"
+SILENT = {
+    "account.send_email_link": "it sends a letter; using the link changes the address",
+    "account.use_email_link": "tests/account/test_verify_email.py sends and follows the letter",
+    "admin.ask_trust": "tests/admin/test_trust.py asks again near the end, and reads the event",
+    "admin.preview_application": "it shows the form again, and saves nothing",
+    "admin.settle_refusal": "it marks a refusal as read; nobody may do more or less",
+    "admin.fill_in_form": "it shows settings to paste, and saves nothing",
+    "admin.start_authorization_code": STEP,
+    "admin.start_device": STEP,
+    "admin.poll": STEP,
+    "admin.redeem_code": STEP,
+    "admin.refresh": STEP,
+    "admin.revoke_tokens": STEP,
+}
+#: Each command that changes something: its event, and how it is called.
+COMMANDS = {
+    "user create": ("person.added", ["eve", "--email", "eve@example.org"]),
+    "user update": ("person.changed", ["bob", "--name", "Robert"]),
+    "user disable": ("person.disabled", ["bob"]),
+    "user enable": ("person.enabled", ["gone"]),
+    "user delete": ("person.deleted", ["tom"]),
+    "user set-password": ("person.set_password", ["bob", "--password-stdin"]),
+    "user reset-link": ("person.reset_link", ["bob"]),
+    "application create": (
+        "application.added",
+        ["--name", "New", "--owner", "bob", "--grant", "client_credentials", "--scope", "public"],
+    ),
+    "application update": ("application.changed", ["CLIENT", "--name", "Notes"]),
+    "application add-secret": ("secret.added", ["CLIENT"]),
+    "application retire-secret": ("secret.scheduled", ["CLIENT", "PREFIX", "--unused-days", "7"]),
+    "application rotate-secret": ("application.rotated_secret", ["CLIENT"]),
+    "application disable": ("application.disabled", ["CLIENT"]),
+    "application enable": ("application.enabled", ["OFF"]),
+    "application delete": ("application.deleted", ["CLIENT"]),
+    "scope create": ("scope.added", list(NEW_SCOPE[2:])),
+    "scope delete": ("scope.deleted", ["old", "--force"]),
+    "keys rotate": ("key.rotated", ["all"]),
+}
+#: Commands with a row in ACTS.
+ACTED = {"application import", "setup-link", "demo", "restore", "keys retire"}
 #: Commands that leave no event, and why.
 SILENT_COMMANDS = {
     "serve": "it serves",
-    "db upgrade": "it changes the schema; the log may not be there yet",
+    "db upgrade": "it changes the schema: the log may not be there yet",
     "db copy": "the copy holds the log as it was",
     "assets fetch": "it writes a file",
-    "cleanup": "it deletes what has expired",
+    "cleanup": "it deletes what has expired; what it does besides is told as the portal's act",
     "backup": "it writes a file",
     "application device-code": "it begins what a person then allows or refuses, which is told",
 }
@@ -487,6 +626,60 @@ def world(app, flask, tmp_path) -> World:  # noqa: F811
     return World(app, flask, tmp_path)
 
 
+@contextmanager
+def posts_seen(app) -> Iterator[set[str]]:
+    """The endpoints that forms are sent to meanwhile."""
+    seen: set[str] = set()
+
+    def note(sender, **more) -> None:
+        if request.method == "POST" and request.endpoint:
+            seen.add(request.endpoint)
+
+    with request_started.connected_to(note, app):
+        yield seen
+
+
+def commands_of(group, before: tuple[str, ...] = ()) -> Iterator[str]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands_of(command, (*before, name))
+        else:
+            yield " ".join((*before, name))
+
+
+def test_every_page_that_takes_forms_is_told_of_or_has_its_reason(app):
+    rules = [rule for rule in app.url_map.iter_rules() if "POST" in rule.methods]
+    pages = {it.endpoint for it in rules if it.rule.startswith(("/admin/", "/account/"))}
+    assert pages == {*PAGES, *MORE_PAGES, *SILENT}
+
+
+def test_every_command_is_told_of_or_has_its_reason(app):
+    names = {it for it in commands_of(app.cli) if it.split()[-1] not in READING}
+    assert names == {*COMMANDS, *ACTED, *SILENT_COMMANDS}
+
+
+@pytest.mark.parametrize("page", MORE_PAGES)
+def test_the_page_leaves_its_event(world, page):
+    event, act = MORE_PAGES[page]
+    with posts_seen(world.app) as posted:
+        act(world)
+    assert page in posted
+    assert AuditEvent.select().where(AuditEvent.event == event).exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_leaves_its_event(world, command):
+    event, arguments = COMMANDS[command]
+    factories.make_scope("old")
+    factories.make_user("gone").disable()
+    off, _ = make_application(world.bob, name="Off")
+    off.disable()
+    names = {"CLIENT": world.wiki.client_id, "PREFIX": world.key().prefix, "OFF": off.client_id}
+    filled = [names.get(argument, argument) for argument in arguments]
+    world.run(*command.split(), *filled, stdin=FRESH)
+    assert [(row.event, row.actor) for row in AuditEvent.select()][-1] == (event, COMMAND)
+
+
 def test_every_event_has_its_act():
     assert set(ACTS) == set(audit.EVENTS)
 
@@ -494,7 +687,9 @@ def test_every_event_has_its_act():
 @pytest.mark.parametrize("event", ACTS)
 def test_the_act_leaves_its_event(world, event):
     act, actor, subject, before, after = ACTS[event]
-    act(world)
+    with posts_seen(world.app) as posted:
+        act(world)
+    assert posted >= {page for page, told in PAGES.items() if told == event}
     rows = list(AuditEvent.select().where(AuditEvent.event == event))
     assert rows, [row.event for row in AuditEvent.select()]
     row = rows[-1]

@@ -11,7 +11,6 @@ from wtforms.fields import SelectChoice
 from portal import audit, handover
 from portal.admin import blueprint
 from portal.admin.application_form import find_person
-from portal.database import transaction
 from portal.handover import CannotInherit
 from portal.htmx import render
 from portal.models import Application, Offer, User

@@ -50,8 +50,7 @@ class KeyRing:
     def _tell(self, row: SigningKey) -> None:
         # Without Flask: tokens are signed behind the machines' door, too.
         after = {"signs_from": iso(row.active_at)}
-        names = {"actor": PORTAL, "subject": row.kid}
-        AuditEvent.append(self.audit_key, "key.rotated", after=after, **names)
+        AuditEvent.append(self.audit_key, "key.rotated", actor=PORTAL, subject=row.kid, after=after)
 
     def forget(self) -> None:
         """Look at the database at the next use."""
