@@ -132,17 +132,18 @@ def record(
     """
     assert event in EVENTS, event
     actor = actor or _signed_in()
-    told: State = dict(
-        event=event,
-        actor_id=actor.id if actor else None,
-        actor=PORTAL if by_itself else actor.username if actor else _nobody(),
-        application_id=application.id if application else None,
-        person_id=person.id if person else None,
-        subject=subject or (application.name if application else person.username if person else ""),
-        address=(request.remote_addr or "") if has_request_context() else "",
-        before=before,
-        after=after,
-    )
+    name = application.name if application else person.username if person else ""
+    told: State = {
+        "event": event,
+        "actor_id": actor.id if actor else None,
+        "actor": PORTAL if by_itself else actor.username if actor else _nobody(),
+        "application_id": application.id if application else None,
+        "person_id": person.id if person else None,
+        "subject": subject or name,
+        "address": (request.remote_addr or "") if has_request_context() else "",
+        "before": before,
+        "after": after,
+    }
     parts = _parts.get()
     if parts is None:
         AuditEvent.append(seal_key(), **told)

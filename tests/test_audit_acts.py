@@ -517,7 +517,7 @@ def stop_trust(it: World) -> None:
 
 def delete_scope_by_page(it: World) -> None:
     it.run(*NEW_SCOPE)
-    it.press("/admin/scopes/wiki:read/delete", confirm="wiki:read")
+    it.press("/admin/scopes/wiki:read/delete", confirm_name="wiki:read")
 
 
 #: The other pages: the event, and what posts to it.
@@ -540,7 +540,7 @@ MORE_PAGES = {
     ),
     "admin.delete_application": (
         "application.deleted",
-        lambda it: it.press(f"{it.page}/delete", confirm="Wiki", name="Wiki"),
+        lambda it: it.press(f"{it.page}/delete", confirm_name="Wiki"),
     ),
     "admin.retire_secret": ("secret.retired", retire_one),
     "admin.add_scope": (
@@ -563,7 +563,7 @@ MORE_PAGES = {
     ),
     "admin.delete_user": (
         "person.deleted",
-        lambda it: it.press("/admin/users/tom/delete", confirm="tom", username="tom"),
+        lambda it: it.press("/admin/users/tom/delete", confirm_username="tom"),
     ),
 }
 #: Pages that leave no event of their own, and why.
