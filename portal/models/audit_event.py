@@ -48,6 +48,7 @@ class AuditEvent(Record):
         # Read from the latest backwards: all of them, or those of one application or person.
         indexes = (
             (("application_id", "id"), False),
+            (("application_id", "event", "id"), False),
             (("person_id", "id"), False),
             (("actor_id", "id"), False),
             (("event", "id"), False),
