@@ -38,7 +38,7 @@ EVENTS = {
     "secret.renamed": "Renamed a secret",
     "secret.scheduled": "Changed when a secret stops",
     "secret.retired": "Retired a secret",
-    "secret.misuse_settled": "Settled that a secret was sent under another name:",
+    "secret.misuse_settled": "Settled the misuse of a secret of",
     "application.rotated_secret": "Made a new secret for the application",
     "application.tested": "Tried the application",
     "application.split": "Split the application",
