@@ -6,6 +6,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from flask import current_app, has_request_context, request
@@ -37,6 +38,7 @@ EVENTS = {
     "secret.renamed": "Renamed a secret",
     "secret.scheduled": "Changed when a secret stops",
     "secret.retired": "Retired a secret",
+    "secret.misuse_settled": "Settled the misuse of a secret of",
     "application.rotated_secret": "Made a new secret for the application",
     "application.tested": "Tried the application",
     "application.split": "Split the application",
@@ -60,6 +62,7 @@ EVENTS = {
     "person.set_password": "Set the password of",
     "person.reset_password": "Set by a one-time link the password of",
     "person.signed_in": "Signed in",
+    "person.signed_out_browser": "Signed out one browser",
     "person.signed_out_everywhere": "Signed out everywhere",
     "person.throttled": "Entered ten wrong passwords for",
     "consent.given": "Allowed the application",
@@ -83,6 +86,8 @@ GROUPS = {
     "key": "Signing keys",
     "portal": "The portal",
 }
+#: Who does it is whom it is done to.
+OF_ONESELF = ("person.signed_in", "person.signed_out_browser", "person.signed_out_everywhere")
 #: The settings of an application that are told.
 SETTINGS = (
     "name",
@@ -101,8 +106,10 @@ SETTINGS = (
     "trusted",
     "trust_reason",
 )
-Subject = Application | User | Scope
 State = dict[str, Any]
+#: What an act with many parts has done so far; None outside of one.
+_parts: ContextVar[list[State] | None] = ContextVar("audit parts", default=None)
+Subject = Application | User | Scope
 
 
 def record(
@@ -125,18 +132,44 @@ def record(
     """
     assert event in EVENTS, event
     actor = actor or _signed_in()
-    AuditEvent.append(
-        seal_key(),
-        event,
-        actor_id=actor.id if actor else None,
-        actor=PORTAL if by_itself else actor.username if actor else _nobody(),
-        application_id=application.id if application else None,
-        person_id=person.id if person else None,
-        subject=subject or (application.name if application else person.username if person else ""),
-        address=(request.remote_addr or "") if has_request_context() else "",
-        before=before,
-        after=after,
-    )
+    name = application.name if application else person.username if person else ""
+    told: State = {
+        "event": event,
+        "actor_id": actor.id if actor else None,
+        "actor": PORTAL if by_itself else actor.username if actor else _nobody(),
+        "application_id": application.id if application else None,
+        "person_id": person.id if person else None,
+        "subject": subject or name,
+        "address": (request.remote_addr or "") if has_request_context() else "",
+        "before": before,
+        "after": after,
+    }
+    parts = _parts.get()
+    if parts is None:
+        AuditEvent.append(seal_key(), **told)
+    else:
+        parts.append(told)
+
+
+@contextmanager
+def many() -> Iterator[None]:
+    """A transaction of many acts, whose events are all written at its end.
+
+    Who holds the chain and then waits for a row would block for ever who holds that row and waits
+    for the chain.
+    """
+    if _parts.get() is not None:  # a part of something larger that writes at its own end
+        yield
+        return
+    with transaction():
+        parts: list[State] = []
+        token = _parts.set(parts)
+        try:
+            yield
+        finally:
+            _parts.reset(token)
+        for told in parts:
+            AuditEvent.append(seal_key(), **told)
 
 
 @contextmanager
@@ -235,7 +268,7 @@ def sentence(row: AuditEvent) -> str:
     """`Changed the application Wiki: redirect URIs`."""
     text = EVENTS.get(row.event, row.event)
     # Who signs in, or out, is the actor: the name would stand there twice.
-    if row.subject and row.event not in ("person.signed_in", "person.signed_out_everywhere"):
+    if row.subject and row.event not in OF_ONESELF:
         text = f"{text} {row.subject}"
     names = list(json.loads(row.after)) if row.event.endswith(".changed") else []
     told = [name.replace("_", " ").replace("uris", "URIs").replace("uri", "URI") for name in names]

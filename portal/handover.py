@@ -62,7 +62,7 @@ def hold(person: User, heir: User) -> None:
 
 def offer(rows: Iterable[Application], heir: User) -> int:
     """Offer these to an heir, in place of former offers; how many were not offered to them yet."""
-    with transaction():
+    with audit.many():
         theirs = filter(_has_the_same_owner, rows)
         made = [it for it in theirs if Offer.make(it.id, it.owner_id, heir.id)]  # type: ignore[attr-defined]
         for it in made:
@@ -73,7 +73,7 @@ def offer(rows: Iterable[Application], heir: User) -> int:
 def assign(rows: Iterable[Application], heir: User) -> int:
     """Make somebody the owner of these at once; how many there were."""
     count = 0
-    with transaction():
+    with audit.many():
         for it in filter(_has_the_same_owner, rows):
             with audit.changing("application.changed", it):
                 it.change(owner=heir)

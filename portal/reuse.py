@@ -228,4 +228,8 @@ def settle(application: Application, misuse_id: int) -> bool:
     mine = mine.where(ApplicationSecret.application == application.id)
     it = MisusedSecret
     which = (it.id == misuse_id) & ((it.named_id == application.id) | it.secret.in_(mine))
-    return it.delete().where(which).execute() == 1
+    with transaction():
+        if it.delete().where(which).execute() != 1:
+            return False
+        audit.record("secret.misuse_settled", application=application)
+    return True

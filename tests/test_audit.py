@@ -63,3 +63,13 @@ def test_an_act_that_fails_leaves_no_event(app, alice, wiki):
     with pytest.raises(RuntimeError):
         fail_after_recording()
     assert AuditEvent.select().count() == 0
+
+
+@pytest.mark.parametrize(("column", "broken"), [(None, None), ("subject", 4), ("actor_id", 4)])
+def test_a_burst_that_was_sealed_the_old_way_still_fits_unless_it_is_forged(log, column, broken):
+    row = AuditEvent.append(log, "application.refused_often", actor=audit.PORTAL, subject="Wiki")
+    old = row.sealed(log, bytes(AuditEvent.get_by_id(3).hash), whole=False)
+    AuditEvent.update(hash=old, **({column: 7} if column else {})).where(
+        AuditEvent.id == 4
+    ).execute()
+    assert AuditEvent.first_broken(log) == broken

@@ -25,8 +25,11 @@ def list_sessions() -> Response:
 @sign_in_required
 def end_session(session_id: int) -> Response:
     """Sign one browser out; 404 for a session of somebody else."""
-    if not Session.end(current_user.id, session_id):
-        abort(404)
+    with transaction():
+        if not Session.end(current_user.id, session_id):
+            abort(404)
+        person = current_user._get_current_object()
+        audit.record("person.signed_out_browser", person=person)
     if session_id == current_user.session.id:
         session.clear()
         return see_other("/login")

@@ -13,7 +13,6 @@ from portal import answers, audit, handover
 from portal.admin import blueprint
 from portal.admin.application_form import find_person
 from portal.clock import now
-from portal.database import transaction
 from portal.handover import CannotInherit
 from portal.htmx import render
 from portal.models import Application, Offer, User
@@ -101,7 +100,7 @@ def hand_over(username: str) -> Response:
         return _page(form, person, 422)
     disables = bool(form.disable.data and person.is_active)
     try:
-        with transaction():
+        with audit.many():
             if disables and person.is_last_administrator():
                 flash(LAST_ADMINISTRATOR, "error")
                 return see_other(_address(person))

@@ -279,7 +279,7 @@ def delete_user(username: str) -> Response:
             errors=errors,
         )
     heir = form.new_owner
-    with transaction():
+    with audit.many():
         if user.is_last_administrator():
             return _refuse_last(user)
         theirs = list(user.applications)

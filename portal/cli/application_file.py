@@ -22,7 +22,6 @@ from portal.cli.application_settings import (
 )
 from portal.cli.command import BadInput, command, print_json
 from portal.cli.users import person_named
-from portal.database import transaction
 from portal.models import Application, User
 from portal.oauth.application_rules import RESERVED_CLIENT_IDS
 
@@ -68,7 +67,7 @@ def export(client_ids: tuple[str, ...], as_json: bool) -> None:
 def import_file(path: str, as_json: bool) -> None:
     """Create or update applications by client ID, all or none; "-" reads standard input."""
     entries = read_file(path)
-    with transaction():
+    with audit.many():
         results = [_import(place, entry) for place, entry in enumerate(entries, 1)]
     if as_json:
         print_json({"applications": results})

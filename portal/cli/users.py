@@ -142,7 +142,7 @@ def disable(name: str, heir: str | None, as_json: bool) -> None:
     person = person_named(name)
     successor = _heir(person, heir)
     offered = 0
-    with transaction():
+    with audit.many():
         _refuse_last_administrator(person)
         _hold(person, successor)
         rows = list(person.applications)
@@ -179,7 +179,7 @@ def delete(name: str, heir: str | None, as_json: bool) -> None:
     """Delete a person and everything issued from them."""
     person = person_named(name)
     successor = _heir(person, heir)
-    with transaction():
+    with audit.many():
         _refuse_last_administrator(person)
         _hold(person, successor)
         try:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Self
 
 from cryptography.fernet import Fernet, InvalidToken
@@ -72,8 +73,15 @@ class SigningKey(Record):
         )
 
     @classmethod
-    def ensure(cls, encryption_key: bytes, keep_seconds: int = KEEP_SECONDS) -> None:
+    def ensure(
+        cls,
+        encryption_key: bytes,
+        keep_seconds: int = KEEP_SECONDS,
+        on_successor: Callable[[Self], None] = lambda key: None,
+    ) -> None:
         """Make the first keys, and a successor for each that has grown old.
+
+        `on_successor` is called in the transaction that makes one.
 
         Only looks when there is nothing to do; two processes that find an old key make one new.
         """
@@ -86,7 +94,8 @@ class SigningKey(Record):
             elif newest.active_at + AGE_SECONDS <= now():
                 with transaction():
                     if cls._lock(newest):
-                        cls.rotate(kind, encryption_key, keep_seconds=keep_seconds)
+                        made = cls.rotate(kind, encryption_key, keep_seconds=keep_seconds)
+                        on_successor(made)
 
     @classmethod
     def newest(cls, kind: str) -> Self | None:

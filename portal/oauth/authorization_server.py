@@ -78,7 +78,9 @@ class PortalServer(AuthorizationServer):
         self.audit_key = derive_key(settings.secret_key, "audit")
         self.pairwise_key = derive_key(settings.secret_key, "pairwise subject")
         self.keys = KeyRing(
-            derive_key(settings.secret_key, "signing keys"), settings.access_token_seconds
+            derive_key(settings.secret_key, "signing keys"),
+            settings.access_token_seconds,
+            audit_key=self.audit_key,
         )
 
     # What client applications ask

@@ -8,8 +8,10 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
+from portal.audit import PORTAL
 from portal.clock import now
 from portal.database import database, transaction
+from portal.models import AuditEvent
 from portal.models.signing_key import (
     ALGORITHMS,
     DAY,
@@ -19,6 +21,7 @@ from portal.models.signing_key import (
     RSA,
     SigningKey,
 )
+from portal.text import iso
 
 RELOAD_SECONDS = 60
 
@@ -26,8 +29,9 @@ RELOAD_SECONDS = 60
 class KeyRing:
     """What signs and checks tokens. Keys that another process made come with the next look."""
 
-    def __init__(self, encryption_key: bytes, longest_token: int = 0) -> None:
+    def __init__(self, encryption_key: bytes, longest_token: int = 0, *, audit_key: bytes) -> None:
         self.encryption_key = encryption_key
+        self.audit_key = audit_key
         #: An old key is published longer than any token lives that it signed.
         self.keep_seconds = max(KEEP_SECONDS, longest_token + DAY)
         self._lock = Lock()
@@ -38,10 +42,15 @@ class KeyRing:
 
     def prepare(self) -> None:
         """Make what is missing, and see that this process can sign; WrongSecretKey if not."""
-        SigningKey.ensure(self.encryption_key, self.keep_seconds)
+        SigningKey.ensure(self.encryption_key, self.keep_seconds, self._tell)
         self.forget()
         for kind in (EC, RSA):
             self._private_key(self._signer(kind))
+
+    def _tell(self, row: SigningKey) -> None:
+        # Without Flask: tokens are signed behind the machines' door, too.
+        after = {"signs_from": iso(row.active_at)}
+        AuditEvent.append(self.audit_key, "key.rotated", actor=PORTAL, subject=row.kid, after=after)
 
     def forget(self) -> None:
         """Look at the database at the next use."""
@@ -58,7 +67,7 @@ class KeyRing:
     def _look(self) -> None:
         # A key made inside somebody's transaction would be gone if that is rolled back.
         if not self._rows or not database.in_transaction():
-            SigningKey.ensure(self.encryption_key, self.keep_seconds)
+            SigningKey.ensure(self.encryption_key, self.keep_seconds, self._tell)
         self._rows = SigningKey.published()
         self._looked_at = now()
 
@@ -87,6 +96,7 @@ class KeyRing:
         if row is None:  # the last one was taken out of the database by hand
             with transaction():
                 row = SigningKey.make(kind, self.encryption_key, now())
+                self._tell(row)
             self.forget()
         return row
 

@@ -2,13 +2,23 @@
 
 import base64
 import json
+import re
 from dataclasses import replace
 
 import pytest
 
 from portal import create_app, fetch
 from portal.database import database
-from portal.models import Application, Consent, OneTimeLink, Scope, Session, TokenFamily, User
+from portal.models import (
+    Application,
+    AuditEvent,
+    Consent,
+    OneTimeLink,
+    Scope,
+    Session,
+    TokenFamily,
+    User,
+)
 from portal.oauth.grants import refresh_token
 from tests.factories import PASSWORD, csrf_token, make_application, make_scope, post, sign_in
 from tests.flows import RelyingApp, query
@@ -266,6 +276,23 @@ def test_sessions_only_the_proxies_in_front_are_believed(settings, bob, hops, ad
     assert Session.get().address == address
 
 
+def try_in_the_tester(app, rp, alice) -> dict[str, str]:
+    browser, secret = sign_in(app.test_client(), alice), rp.application.add_secret()
+    page = f"/admin/tester/{rp.client_id}"
+    fields = {"secret": secret, "method": "client_secret_basic"}
+    answer = post(browser, f"{page}/client-credentials", fields, f"{page}?flow=client-credentials")
+    assert answer.status_code in (200, 303)
+    return {"tester's secret": secret}
+
+
+def make_and_retire_a_secret(app, rp, alice) -> dict[str, str]:
+    browser, page = sign_in(app.test_client(), alice), f"/admin/secrets/{rp.client_id}"
+    secret = re.search(r"pcs_[A-Za-z0-9_-]{43}", post(browser, page, {"name": "CI"}).text)[0]
+    row = next(row for row in rp.application.live_secrets if secret.startswith(row.prefix))
+    assert post(browser, f"{page}/{row.id}/retire", page=page).status_code == 303
+    return {"added secret": secret}
+
+
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_logs_nothing_that_was_issued_is_in_them_at_any_level(
     settings, configured, capsys, alice, bob, charlie, monkeypatch, form
@@ -291,9 +318,23 @@ def test_logs_nothing_that_was_issued_is_in_them_at_any_level(
     monkeypatch.setattr(OneTimeLink, "find", lambda secret: 1 / 0)
     secrets["dead link"] = "a-secret-of-somebody"
     assert browser.get(f"/reset/{secrets['dead link']}").status_code == 500
+    secrets |= try_in_the_tester(app, rp, alice)
+    secrets |= make_and_retire_a_secret(app, rp, alice)
     everything = "".join(capsys.readouterr())
     assert "/oauth/token" in everything
     assert "ZeroDivisionError" in everything
+    rows = repr(list(AuditEvent.select().tuples()))
+    for name in ("secret.retired", "person.signed_in", "application.tested", "device.approved"):
+        assert name in rows
+    admin = sign_in(app.test_client(), alice)
+    told = {
+        "the log": everything,
+        "the audit log": rows,
+        **{end: admin.get(f"/admin/audit/events.{end}").text for end in ("csv", "jsonl")},
+        "audit list": app.test_cli_runner().invoke(args=["audit", "list", "--json"]).output,
+        "the export": app.test_cli_runner().invoke(args=["application", "export"]).output,
+    }
     for what, value in secrets.items():
         for part in {value, value.partition(".")[2] or value}:
-            assert part not in everything, f"the {what} is in the log"
+            for where, text in told.items():
+                assert part not in text, f"the {what} is in {where}"
