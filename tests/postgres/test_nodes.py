@@ -206,7 +206,7 @@ def test_an_application_disabled_on_one_is_refused_by_the_other_at_once(nodes, m
     first, second = nodes.both
     tokens = [machine.token(node).json()["access_token"] for node in nodes.both]
     page = f"/admin/applications/{machine.client_id}"
-    alice.press(page, f"{page}/disable")
+    alice.press(f"{page}/disable", f"{page}/disable")
     for node in (second, first):
         assert machine.token(node).json()["error"] == "invalid_client"
     alice.press(page, f"{page}/enable")
