@@ -79,7 +79,7 @@ def _use_lately() -> None:
     """Note what the tokens say: each application that gets them has been used just now.
 
     So many tokens that live a quarter of an hour come to one for each application in two minutes;
-    a use is noted when the last note is ten minutes old.
+    a use is noted when the last note is an hour old.
     """
     then = now() - _within(CROWD_SECONDS, Application.id)
     concerns = Application.concerns.bin_and(~UNUSED)

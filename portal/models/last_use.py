@@ -2,8 +2,9 @@
 
 A transaction of its own would cost nearly half as much as the token. So what a process has seen
 is written at once while little happens, and else once a second, or when many have gathered.
-Where hundreds of applications come every second, each is noted every ten minutes only: among a
-million of them nearly every note is a write to pages that nobody else has touched.
+Where hundreds of applications come every second, each is noted once an hour only: among a million
+of them nearly every note is a write to pages that nobody else has touched. But whoever was refused
+something is noted as soon as it works again: health compares the two.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 #: What was noted so lately is not noted again.
 USED_SECONDS = 60
 #: The same once so many were noted within a second.
-CROWD, CROWD_SECONDS = 50, 600
+CROWD, CROWD_SECONDS = 50, 3600
+#: So many that were refused are known before all are forgotten.
+MOST_REFUSED = 1000
 #: So many are written sooner than after a second: nobody shall wait for a long transaction.
 MOST = 100
 #: So many places, of one application in one process, are known before all are forgotten.
@@ -92,6 +95,8 @@ class LastUse:
         self._crowded: set[int] = set()
         #: Secrets that were sent for another application: how often, from where and when.
         self._misuses: dict[tuple[int, int], tuple[int, str, int]] = {}
+        #: Applications that were refused something since they were last noted.
+        self._refused: set[int] = set()
         self._written_at = 0
         #: The second that passes, and how many were noted in it.
         self._second = self._noted = 0
@@ -104,10 +109,12 @@ class LastUse:
         moment = now()
         if moment != self._second:
             self._second, self._noted = moment, 0
-        lately = USED_SECONDS if self._noted < CROWD else CROWD_SECONDS
+        is_one_of_many = self._noted >= CROWD and client.id not in self._refused
+        lately = CROWD_SECONDS if is_one_of_many else USED_SECONDS
         # Also after the clock was set back, when it was used in the future.
         if abs(moment - client.last_used_at) >= lately:
             client.last_used_at = moment
+            self._refused.discard(client.id)
             with self._lock:
                 self._applications[client.id] = moment
                 self._noted += 1
@@ -120,6 +127,12 @@ class LastUse:
         if moment != self._written_at or gathered >= MOST:
             self._written_at = moment
             in_turn(self.write)
+
+    def note_refusal(self, application_id: int) -> None:
+        """Remember to note the application's next use, however many others come."""
+        if len(self._refused) >= MOST_REFUSED:
+            self._refused.clear()
+        self._refused.add(application_id)
 
     def note_machine(self, client: "Client", scope: str) -> None:
         """Note which scopes an application takes for itself: each once a day."""

@@ -273,6 +273,8 @@ class PortalServer(AuthorizationServer):
         refusals_counted(error.reason.code).inc()
         row = Refusal.counted(error.application_id, error.reason.code, error.detail)
         self.uses.write_misuses()
+        if error.application_id:
+            self.uses.note_refusal(error.application_id)
         if error.application_id and error.secret_id:
             self.uses.note_misuse(error.secret_id, error.application_id, address)
         if error.application_id and row.count in BURSTS:

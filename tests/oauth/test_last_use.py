@@ -8,7 +8,7 @@ import time_machine
 
 from portal.clock import now
 from portal.database import database, on_sqlite, transaction
-from portal.models import Application, ApplicationSecret
+from portal.models import Application, ApplicationSecret, last_use
 from tests.engines import POSTGRES, on_both_engines
 from tests.factories import make_application
 from tests.flows import RelyingApp
@@ -57,6 +57,25 @@ def test_who_comes_alone_is_noted_at_once_and_a_crowd_together(clock, apps):
     clock.shift(59)
     ask(apps[0])
     assert noted() == [60, 0, 0] * 2
+
+
+def test_one_of_a_great_crowd_is_noted_once_an_hour_or_after_a_refusal(
+    clock, apps, uses, monkeypatch
+):
+    monkeypatch.setattr(last_use, "CROWD", 0)
+    ask(apps[0])
+    clock.shift(600)
+    ask(apps[0])
+    uses.write()
+    assert noted()[0] == 0
+    assert apps[0].token("client_credentials", scope="unknown").status_code == 400
+    ask(apps[0])
+    uses.write()
+    assert noted()[0] == 600
+    clock.shift(3600)
+    ask(apps[0])
+    uses.write()
+    assert noted()[0] == 4200
 
 
 @on_both_engines
