@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -136,6 +137,7 @@ def prepare(url: str, applications: int, tokens: int, progress: object) -> None:
     Scope.add_built_in()
     scale_seed.seed(applications, tokens, progress)  # type: ignore[arg-type]
     database.close()
+    os.sync()  # or what is measured next waits for a disk that still writes this
 
 
 def in_turns(
