@@ -14,13 +14,13 @@ pytestmark = pytest.mark.browser
 
 def test_an_heir_accepts_what_was_left(portal, tabs):
     with portal.models():
-        leaver = factories.make_user("nora", name="Nora Leaving")
+        leaver = factories.make_user("lena", name="Lena Leaving")
         factories.make_user("ben", name="Ben Ito")
         payroll, _ = Application.register(
             name="Payroll sync", owner=leaver, grants=[CLIENT_CREDENTIALS], scopes=["public"]
         )
     page = tabs.open()
-    steps.visit(page, f"{portal.address}/admin/users/nora", "alice")
+    steps.visit(page, f"{portal.address}/admin/users/lena", "alice")
     page.get_by_role("link", name="Disable…").click()
     found = look(page, "leaving")
     page.get_by_label("New owner").fill("ben")
@@ -30,7 +30,7 @@ def test_an_heir_accepts_what_was_left(portal, tabs):
     page.goto(f"{portal.address}/admin/leaving")
     found += look(page, "leavers")
     page.goto(f"{portal.address}/admin/applications/{payroll.client_id}")
-    expect(page.get_by_text("Its owner, Nora Leaving, has left.")).to_be_visible()
+    expect(page.get_by_text("Its owner, Lena Leaving, has left.")).to_be_visible()
 
     heir = tabs.open()
     steps.visit(heir, f"{portal.address}/account/connections", "ben")
