@@ -6,13 +6,20 @@ Transactions lock before they read.
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from peewee import Database, DatabaseProxy, OperationalError, SqliteDatabase
+from peewee import (
+    Database,
+    DatabaseError,
+    DatabaseProxy,
+    InterfaceError,
+    OperationalError,
+    SqliteDatabase,
+)
 from playhouse.migrations import Runner
 
 from portal import patience, postgres
@@ -153,6 +160,18 @@ def transaction() -> Iterator[None]:
         yield
     if on_sqlite():
         settle(database.obj.disk)
+
+
+def tried(write: Callable[[], None]) -> bool:
+    """Do this in a transaction that waits for nobody; False when the database did not let it."""
+    try:
+        with database.transaction():
+            if not on_sqlite():  # where the lock was had a moment ago
+                database.execute_sql("SET LOCAL lock_timeout = '100ms'")
+            write()
+    except (DatabaseError, InterfaceError):
+        return False
+    return True
 
 
 def migrate(which: Database | None = None) -> list[str]:

@@ -7,16 +7,15 @@ of them nearly every note is a write to pages that nobody else has touched. But 
 something is noted as soon as it works again: health compares the two.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from peewee import DatabaseError, InterfaceError, Select
+from peewee import Select
 
 from portal.clock import now
-from portal.database import database, on_sqlite
+from portal.database import database, on_sqlite, tried
 from portal.models.application import Application, ApplicationSecret
 from portal.models.base import read_days
 from portal.models.compiled import Compiled, slot
@@ -203,17 +202,17 @@ class LastUse:
             rows: list[dict[str, object]] = [
                 {"id": id, "now": at} for id, at in sorted(applications.items())
             ]
-            _tried(lambda: _TOUCH.run_each(rows))
-        if machines and not _tried(lambda: _note_machines(machines)):
+            tried(lambda: _TOUCH.run_each(rows))
+        if machines and not tried(lambda: _note_machines(machines)):
             with self._lock:
                 for id, days in machines.items():
                     self._machines.setdefault(id, {}).update(days)
         if secrets:
             places = [(id, network, at) for (id, network), at in sorted(secrets.items())]
-            _tried(lambda: _note_secrets(places, crowded))
+            tried(lambda: _note_secrets(places, crowded))
         if misuses:
             told = [(*key, *told) for key, told in sorted(misuses.items())]
-            _tried(lambda: note_misuses(told))
+            tried(lambda: note_misuses(told))
 
 
 def _note_machines(machines: dict[int, dict[str, int]]) -> None:
@@ -231,18 +230,6 @@ def _note_secrets(places: list[tuple[int, str, int]], crowded: set[int]) -> None
     _TOUCH_SECRET.run_each(
         [{"id": id, "now": at, "network": network} for id, network, at in places]
     )
-
-
-def _tried(write: Callable[[], None]) -> bool:
-    """Do this in a transaction that waits for nobody; False when the database did not let it."""
-    try:
-        with database.transaction():
-            if not on_sqlite():  # where the lock was had a moment ago
-                database.execute_sql("SET LOCAL lock_timeout = '100ms'")
-            write()
-    except (DatabaseError, InterfaceError):
-        return False
-    return True
 
 
 #: How much of an address says where a server stands, and not which one it is.

@@ -7,15 +7,14 @@ cost as much as the token): `Application.machine_days` has the last day.
 """
 
 from collections.abc import Iterable
-from contextlib import suppress
 from threading import Lock
 from typing import Any, NamedTuple
 
-from peewee import BigIntegerField, DatabaseError, IntegerField, InterfaceError, TextField, fn
+from peewee import BigIntegerField, IntegerField, TextField, fn
 
 from portal.clock import now
 from portal.credentials import new_id
-from portal.database import database, on_sqlite
+from portal.database import database, tried
 from portal.models.base import IdField, Record
 from portal.models.compiled import Compiled, slot
 
@@ -174,7 +173,4 @@ class UsageNotes:
         # In one order, so that two processes do not wait for each other.
         rows = [{**key._asdict(), "count": signs[key], "id": new_id()} for key in sorted(signs)]
         if rows:
-            with suppress(DatabaseError, InterfaceError), database.transaction():
-                if not on_sqlite():  # where the lock was had a moment ago
-                    database.execute_sql("SET LOCAL lock_timeout = '100ms'")
-                _ADD.run_each(rows)
+            tried(lambda: _ADD.run_each(rows))
