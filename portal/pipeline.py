@@ -11,6 +11,7 @@ thread that waits, by the same grants on a connection of the pool.
 import asyncio
 import logging
 import re
+import selectors
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from threading import local
@@ -87,8 +88,9 @@ class Pipeline:
         self._timer: asyncio.TimerHandle | None = None
         self._ended = False
         self._connection: Any = None
-        #: The connection's socket; one that is lost does not tell it any more.
-        self._socket = -1
+        self._watch: _Watch | None = None
+        #: Whether the network has not taken all of the pile yet.
+        self._writes = False
         self._transformer: Any = None
         #: The results of the pile that have come.
         self._arrived: list[Any] = []
@@ -161,15 +163,10 @@ class Pipeline:
 
     def _flush(self) -> None:
         """Send what the network takes, and the rest once it takes more."""
-        if self._connection.pgconn.flush():
-            self._loop.add_writer(self._socket, self._flush_more)
-
-    def _flush_more(self) -> None:
-        try:
-            if not self._connection.pgconn.flush():
-                self._loop.remove_writer(self._socket)
-        except Exception as error:
-            self._lose(error)
+        more = bool(self._connection.pgconn.flush())
+        if more != self._writes:
+            self._writes = more
+            self._watch.expect(more)  # type: ignore[union-attr]
 
     def _fall_silent(self) -> None:
         self._database.note_silence()
@@ -177,9 +174,11 @@ class Pipeline:
 
     # The way back
 
-    def _readable(self) -> None:
+    def _ready(self) -> None:
         pg = self._connection.pgconn
         try:
+            if self._writes:
+                self._flush()
             pg.consume_input()
             # Without a pile this is news that nobody asked for.
             if not self._sent or pg.is_busy():
@@ -267,8 +266,8 @@ class Pipeline:
         self._connection = connection
         self._transformer = Transformer(self._connection)
         self._prepared, self._arrived = set(), []
-        self._socket = self._connection.fileno()
-        self._loop.add_reader(self._socket, self._readable)
+        self._writes = False
+        self._watch = _Watch(self._loop, self._connection.fileno(), self._ready)
 
     def _lose(self, why: object) -> None:
         """Give the connection up: whoever waits for it is done again by other ones."""
@@ -278,8 +277,7 @@ class Pipeline:
         if connection is None:
             return
         log.info("the pipeline to PostgreSQL is made anew: %s", " ".join(str(why).split()))
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
+        self._watch.close()  # type: ignore[union-attr]
         connection.close()
         waiting, self._sent, self._pile = [*self._sent, *self._pile], [], []
         self._connect()
@@ -289,6 +287,31 @@ class Pipeline:
     def _refuse(waiting: list[_Statement]) -> None:
         for it in waiting:
             it.asker.throw(Busy)
+
+
+class _Watch:
+    """Tells a loop when a socket is ready, by a selector between the two.
+
+    uvloop calls once for a socket that was reset and then no more, although what came before the
+    reset is to be read first (libuv's uv_poll).
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, socket: int, on_ready: Callable[[], None]
+    ) -> None:
+        self._loop, self._socket = loop, socket
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(socket, selectors.EVENT_READ)
+        loop.add_reader(self._selector, on_ready)
+
+    def expect(self, more: bool) -> None:
+        """Whether it shall tell when more can be written, too."""
+        write = selectors.EVENT_WRITE if more else 0
+        self._selector.modify(self._socket, selectors.EVENT_READ | write)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._selector)
+        self._selector.close()
 
 
 def _numbered(sql: str) -> bytes:

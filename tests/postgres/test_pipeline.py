@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+import os
+import signal
+import socket
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+import uvloop
 
 from portal.database import database
 from portal.models import AccessToken, Application, Refusal
@@ -99,7 +103,7 @@ def run(app, made) -> Callable:
 
         def work() -> None:
             try:
-                asyncio.run(begin())
+                uvloop.run(begin())  # as the production server does
             except BaseException as error:
                 found.append(error)
 
@@ -186,6 +190,47 @@ def test_a_connection_that_is_cut_off_refuses_nobody(run):
             assert {status for status, _ in await asyncio.gather(*asked)} == {200}
             await machine.until_open()
             await machine.tokens()
+
+    run(story)
+
+
+def test_a_connection_that_is_reset_refuses_nobody(run, postgres):
+    """The server says goodbye and hangs up on what it has not read, all before anybody looks."""
+
+    async def story(machine):
+        for _ in range(3):
+            backend = machine.worker._pipeline._connection.pgconn.backend_pid
+            os.kill(backend, signal.SIGSTOP)
+            asked = [asyncio.ensure_future(machine.token()) for _ in range(MANY)]
+            while not machine.worker._pipeline._sent:
+                await asyncio.sleep(0)
+            # From here in the loop's own thread.
+            postgres.execute(f"SELECT pg_terminate_backend({backend})")
+            os.kill(backend, signal.SIGCONT)
+            postgres.execute(f"SELECT pg_terminate_backend({backend}, 5000)")
+            async with asyncio.timeout(5):
+                assert {status for status, _ in await asyncio.gather(*asked)} == {200}
+            await machine.until_open()
+
+    run(story)
+
+
+def test_a_pile_that_the_network_does_not_take_at_once_is_sent_all_the_same(run):
+    async def story(machine):
+        pipeline = machine.worker._pipeline
+        with socket.socket(fileno=os.dup(pipeline._connection.fileno())) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        before = pipeline._connection
+        backend = before.pgconn.backend_pid
+        os.kill(backend, signal.SIGSTOP)
+        asked = [asyncio.ensure_future(machine.token()) for _ in range(100 * MANY)]
+        async with asyncio.timeout(10):
+            while not pipeline._writes:
+                await asyncio.sleep(0.01)
+        os.kill(backend, signal.SIGCONT)
+        assert {status for status, _ in await asyncio.gather(*asked)} == {200}
+        assert pipeline._connection is before
+        assert not pipeline._writes
 
     run(story)
 
