@@ -120,8 +120,9 @@ def _words(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _search(asked: dict[str, str]) -> tuple[AuditSearch, list[str]]:
-    problems = []
+def _search(asked: dict[str, str]) -> tuple[AuditSearch, dict[str, str]]:
+    """What is looked for, and what is wrong with each filter that is."""
+    problems = {}
     moments: dict[str, int | None] = {"since": None, "until": None}
     for name, label in (("since", "From"), ("until", "To")):
         if asked[name]:
@@ -129,12 +130,15 @@ def _search(asked: dict[str, str]) -> tuple[AuditSearch, list[str]]:
                 day = datetime.strptime(asked[name], "%Y-%m-%d").replace(tzinfo=UTC)
                 moments[name] = int(day.timestamp()) + (DAY if name == "until" else 0)
             except ValueError:
-                problems.append(f"{label}: enter a date such as 2026-11-24.")
-                asked[name] = ""  # a field for dates cannot show anything else
-    event = asked["event"] if asked["event"] in EVENTS else ""
-    return AuditSearch.named(
-        asked["person"], asked["application"], event=event, **moments
-    ), problems
+                problems[name] = f"{label}: enter a date such as 2026-11-24."
+    if asked["event"] and asked["event"] not in EVENTS:
+        problems["event"] = "What happened: choose an event from the list."
+    for name in problems:
+        asked[name] = ""  # neither a date nor a list can show anything else
+    search = AuditSearch.named(
+        asked["person"], asked["application"], event=asked["event"], **moments
+    )
+    return search, problems
 
 
 def _groups() -> list[tuple[str, list[tuple[str, str]]]]:

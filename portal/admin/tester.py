@@ -78,12 +78,15 @@ def choose_application() -> Response:
 
 @blueprint.get("/tester/<client_id>")
 def show_tester(client_id: str) -> Response:
-    """What can be tried; `?flow=` chooses one of them."""
+    """What can be tried; `?flow=` chooses one of them, `?scope=` and `?resource=` what to ask."""
     application = _find(client_id)
     allowed = [slug for slug, grant in FLOWS.items() if application.allows_grant(grant)]
     flow = request.args.get("flow", "")
     flow = flow if flow in FLOWS else next(iter(allowed), next(iter(FLOWS)))
-    form = TestForm(formdata=None, data={"scope": _usual_scope(application, flow)})
+    asked = {"scope": _usual_scope(application, flow), **request.args.to_dict()}
+    form = TestForm(
+        formdata=None, data={name: asked.get(name, "") for name in ("scope", "resource")}
+    )
     return start_page(application, flow, form)
 
 

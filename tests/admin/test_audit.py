@@ -138,17 +138,30 @@ def test_downloads_keep_to_the_filter(app, browser, alice):
     assert "/admin/audit/events.jsonl?person=alice" in fragment.text
 
 
+BAD = [
+    ("since", "2026-13-01", "From: enter a date such as"),
+    ("until", "<tomorrow>", "To: enter a date such as"),
+    ("event", "person.danced", "What happened: choose an event from the list."),
+]
+
+
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
-def test_a_download_with_a_bad_date_is_not_the_whole_log(browser, ending):
-    answer = browser.get(f"/admin/audit/events.{ending}?since=2026-13-01&person=alice")
+@pytest.mark.parametrize(("name", "value", "problem"), BAD)
+def test_a_download_with_a_bad_filter_is_not_the_whole_log(browser, ending, name, value, problem):
+    asked = {name: value, "person": "alice"}
+    answer = browser.get(f"/admin/audit/events.{ending}", query_string=asked)
     assert answer.status_code == 303
     page = browser.get(answer.location)
-    assert "From: enter a date such as" in page.text
+    assert problem in page.text
     assert 'value="alice"' in page.text
 
 
-def test_what_is_no_date_is_said_and_not_kept(browser):
-    answer = browser.get("/admin/audit?since=%3Cyesterday%3E")
+@pytest.mark.parametrize(("name", "value", "problem"), BAD)
+def test_a_bad_filter_is_said_at_the_top_and_at_its_field(browser, name, value, problem):
+    answer = browser.get("/admin/audit", query_string={name: value})
     assert answer.status_code == 422
-    assert "From: enter a date such as" in answer.text
-    assert "yesterday" not in answer.text
+    assert f'<a href="#{name}">{problem}' in answer.text
+    assert f'id="{name}-error"' in answer.text
+    assert f'aria-describedby="{name}-error"' in answer.text
+    assert value not in answer.text
+    assert answer.text.count('class="error"') == 1

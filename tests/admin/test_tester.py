@@ -212,6 +212,17 @@ def test_a_device_code_that_has_expired_says_so_and_begins_again(alice, browser_
     assert "Try again" in late
 
 
+def test_trying_again_asks_for_the_same(acme, alice, browser_of):
+    application, _ = acme
+    application.change(resources=["https://files.example.org", "https://mail.example.org"])
+    browser = browser_of(alice)
+    asked = {"scope": "email openid", "resource": "https://mail.example.org"}
+    page = begin(browser, application, "client-credentials", secret="wrong", **asked)
+    again = browser.get(html.unescape(re.search(r'href="([^"]+)">Try again', page.text)[1])).text
+    assert re.search(r'name="scope"[^>]*value="email openid"', again)
+    assert re.search(r'<option selected value="https://mail.example.org"', again)
+
+
 def test_an_application_disabled_before_the_code_is_swapped_gets_nothing(acme, alice, browser_of):
     application, secret = acme
     browser = browser_of(alice)
