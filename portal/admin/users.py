@@ -15,6 +15,7 @@ from portal import approval, audit, handover
 from portal.admin import blueprint
 from portal.admin.user_form import DeleteForm, EditForm, PersonForm
 from portal.database import transaction
+from portal.handover import CannotInherit
 from portal.htmx import render
 from portal.models import Application, Offer, OneTimeLink, Session, User
 from portal.models.connection import Connection
@@ -266,30 +267,47 @@ def delete_user(username: str) -> Response:
     owned = user.applications.count()
     form = DeleteForm(user, owned)
     if not form.validate_on_submit():
-        errors = bool(form.errors)
-        return render(
-            "admin/users/delete.html",
-            status=422 if errors else 200,
-            form=form,
-            user=user,
-            owned=owned,
-            rows=[(it, handover.told(it)) for it in handover.owned_by(user)],
-            sessions=len(Session.of(user.id)),
-            connections=len(Connection.of(user.id)),
-            errors=errors,
-        )
+        return _delete_page(form)
     heir = form.new_owner
-    with audit.many():
-        if user.is_last_administrator():
-            return _refuse_last(user)
-        theirs = list(user.applications)
-        with audit.deleting(user, after={"new_owner": heir.username} if heir else None):
-            user.remove(heir)
-        for application in theirs:
-            approval.follow(application)
+    try:
+        with audit.many():
+            if user.is_last_administrator():
+                return _refuse_last(user)
+            _hold(user, heir)
+            theirs = list(user.applications)
+            with audit.deleting(user, after={"new_owner": heir.username} if heir else None):
+                user.remove(heir)
+            for application in theirs:
+                approval.follow(application)
+    except CannotInherit as error:  # since the form was checked
+        form.heir.errors = [str(error)]
+        return _delete_page(form)
     passed = f" {heir.display_name} owns their {plural(owned, 'application')} now." if heir else ""
     flash(f"{user.display_name} is deleted.{passed}", "success")
     return see_other(url_for("admin.list_users"))
+
+
+def _delete_page(form: DeleteForm) -> Response:
+    user, errors = form.user, bool(form.errors)
+    return render(
+        "admin/users/delete.html",
+        status=422 if errors else 200,
+        form=form,
+        user=user,
+        owned=user.applications.count(),
+        rows=[(it, handover.told(it)) for it in handover.owned_by(user)],
+        sessions=len(Session.of(user.id)),
+        connections=len(Connection.of(user.id)),
+        errors=errors,
+    )
+
+
+def _hold(user: User, heir: User | None) -> None:
+    """Let the heir be who was checked until this is done. Raises CannotInherit."""
+    if heir:
+        handover.hold(user, heir)
+    elif user.applications.count():
+        raise CannotInherit("They own an application since a moment ago. Name its new owner.")
 
 
 # What they share

@@ -5,9 +5,10 @@ from functools import partial
 import pytest
 
 from portal import handover
+from portal.admin.user_form import DeleteForm
 from portal.database import transaction
 from portal.handover import CannotInherit
-from portal.models import Application, AuditEvent, Offer
+from portal.models import Application, AuditEvent, Offer, User
 from portal.models.concern import OWNER_DISABLED
 from portal.models.offer import OPEN, VOID
 from tests.engines import on_both_engines
@@ -135,3 +136,44 @@ def test_nobody_disabled_is_asked(both, priya, bob):
         offer = Offer.of(application.id)
         assert offer is None or offer.state != OPEN
         bob.enable()
+
+
+def test_an_heir_who_is_disabled_while_somebody_is_deleted_owns_nothing_unseen(
+    app, both, browser_of, alice, bob
+):
+    admin = browser_of(alice)
+    for number in range(ROUNDS):
+        leaver = make_user(f"leaver{number}")
+        it, _ = make_application(leaver, name="Payroll")
+        page = f"/admin/users/{leaver.username}/delete"
+        form = {"csrf_token": csrf_token(admin, page), "confirm_username": leaver.username}
+        press = partial(admin.post, page, data={**form, "heir": "bob"})
+        answer, _ = both(press, bob.disable)
+        if answer.status_code == 303:
+            assert fresh(it).owner_id == bob.id
+            assert fresh(it).concerns & OWNER_DISABLED
+        else:
+            assert answer.status_code == 422
+            assert "Bob is disabled. Name somebody else." in answer.text
+            assert fresh(it).owner_id == leaver.id
+        bob.enable()
+
+
+def test_what_somebody_registers_while_they_are_deleted_is_not_lost(
+    browser_of, alice, priya, monkeypatch
+):
+    admin, page = browser_of(alice), "/admin/users/priya/delete"
+    form = {"csrf_token": csrf_token(admin, page), "confirm_username": "priya"}
+    is_valid = DeleteForm.validate_on_submit
+
+    def register_then(form):
+        valid = is_valid(form)
+        make_application(priya, name="Payroll")
+        return valid
+
+    monkeypatch.setattr(DeleteForm, "validate_on_submit", register_then)
+    answer = admin.post(page, data=form)
+    assert answer.status_code == 422
+    assert "They own an application since a moment ago" in answer.text
+    assert "Payroll" in answer.text
+    assert User.named("priya")
