@@ -136,7 +136,8 @@ def _logins(port: int, plan: Plan | None) -> Iterator[list[str]]:
             faults.append(f"a sign-in failed: {wrong}")
 
     def pace() -> None:
-        began, people = time.monotonic(), []
+        people: list[threading.Thread] = []
+        began = time.monotonic()
         while not stop.wait(max(0, began + len(people) / LOGINS_A_SECOND - time.monotonic())):
             people.append(threading.Thread(target=sign_in, args=(len(people),)))
             people[-1].start()

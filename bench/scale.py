@@ -226,7 +226,8 @@ def _searches(sides: tuple[Portal, Portal], report: Report, options: argparse.Na
     for what, said in more:
 
         def look(side: Portal, said: dict[str, str] = said):  # type: ignore[no-untyped-def]
-            return lambda: Listing(MultiDict(said)).context()
+            person = side.administrator()
+            return lambda: Listing(MultiDict(said)).context(person)
 
         small, large = in_turns(sides, look, 5, 4)
         report.limit(f"search, {what}: CPU ms", small.typical, large.typical, MILLISECOND, 5)

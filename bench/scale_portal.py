@@ -90,7 +90,7 @@ class Portal:
             method="POST",
             path="/oauth/token",
             content_type="application/x-www-form-urlencoded",
-            headers={"Authorization": f"Basic {pair}"},
+            headers=[("Authorization", f"Basic {pair}")],
             input_stream=io.BytesIO(BODY),
             content_length=len(BODY),
         ).get_environ()
@@ -98,14 +98,19 @@ class Portal:
 
     def page_call(self, address: str, contains: bytes = b"chip-all") -> Callable[[], None]:
         """A page of the administrator's, ready to be fetched."""
-        headers = {"Cookie": self._cookie}
+        headers = [("Cookie", self._cookie)]
         environ = EnvironBuilder(path=address, headers=headers).get_environ()
         return lambda: self._ask(environ, contains)
 
-    def sign_in(self) -> None:
-        """Get the cookie that the pages need, the way the tests do."""
+    @staticmethod
+    def administrator() -> User:
         person = User.named("owner0")
         assert person
+        return person
+
+    def sign_in(self) -> None:
+        """Get the cookie that the pages need, the way the tests do."""
+        person = self.administrator()
         person.start_session("127.0.0.1", "bench")
         client = self.app.test_client()
         with client.session_transaction() as session:
@@ -122,7 +127,7 @@ class Portal:
             nonlocal status
             status = line
 
-        answer: Iterable[bytes] = self.app(dict(environ), start)
+        answer: Iterable[bytes] = self.app(dict(environ), start)  # type: ignore[arg-type]
         body = b"".join(answer)
         if hasattr(answer, "close"):
             answer.close()

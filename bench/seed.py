@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flask import Flask
 from flask.testing import FlaskClient
@@ -110,7 +110,7 @@ def _fill(app: Flask, families: int) -> Data:
     )
 
 
-def _application(owner: User, name: str, **settings: object) -> Credentials:
+def _application(owner: User, name: str, **settings: Any) -> Credentials:
     row, secret = Application.register(
         name=name,
         owner=owner,
