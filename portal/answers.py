@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from peewee import JOIN, Select
+from peewee import JOIN, Select, Value
 
 from portal import mail
 from portal.mail import Letter, MailError
@@ -42,26 +42,26 @@ class Answer(NamedTuple):
 def latest(administrator: User, since: int) -> list[Answer]:
     """What was said since then to what this administrator offered; the latest first."""
     which = Application.id == AuditEvent.application_id
-    rows = _said(administrator, since, AuditEvent, Application)
+    rows = _said(administrator.id, since, AuditEvent, Application)
     rows = rows.join(Application, JOIN.LEFT_OUTER, on=which, attr="which")
     found = rows.order_by(AuditEvent.id.desc()).limit(SHOWN)
     return [Answer(row, getattr(row, "which", None)) for row in found]
 
 
-def answered(administrator: User, since: int) -> Select:
+def answered(administrator_id: int | Value, since: int | Value) -> Select:
     """The ids of the applications that they offered and somebody answered since then."""
-    return _said(administrator, since, AuditEvent.application_id)
+    return _said(administrator_id, since, AuditEvent.application_id)
 
 
-def _said(administrator: User, since: int, *columns: Any) -> Any:
+def _said(administrator_id: int | Value, since: int | Value, *columns: Any) -> Any:
     offered = AuditEvent.alias()
     mine = (offered.application_id == AuditEvent.application_id, offered.event == OFFERED)
     who = offered.select(offered.actor_id).where(*mine, offered.id < AuditEvent.id)
     return AuditEvent.select(*columns).where(
         AuditEvent.event.in_((ACCEPTED, DECLINED)),
         AuditEvent.at >= since,
-        AuditEvent.actor_id != administrator.id,
-        who.order_by(offered.id.desc()).limit(1) == administrator.id,
+        AuditEvent.actor_id != administrator_id,
+        who.order_by(offered.id.desc()).limit(1) == administrator_id,
     )
 
 

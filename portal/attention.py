@@ -14,7 +14,7 @@ conditions (portal/oauth/checkup.py), so that whatever the chip finds says why.
 
 from typing import Any
 
-from peewee import Select, fn
+from peewee import Select, Value, fn
 
 from portal.credentials import ID_BITS
 from portal.models import (
@@ -26,6 +26,7 @@ from portal.models import (
     Trust,
 )
 from portal.models.application import AUTHORIZATION_CODE, DEVICE_CODE, FILTERS
+from portal.models.search import is_one_of
 from portal.models.secret_network import shared_secrets
 from portal.rotation import needed_but_ending
 from portal.text import DAY, MINUTE
@@ -84,9 +85,9 @@ def secrets_that_end(moment: Any, *columns: Any) -> Select:
     )
 
 
-def secrets_reused(moment: Any, *columns: Any, among: list[int] | None = None) -> Select:
+def secrets_reused(moment: Any, *columns: Any, among: Value | None = None) -> Select:
     """Secrets used from several networks or sent for another application, of enabled ones."""
-    mine = () if among is None else (ApplicationSecret.application.in_(among),)
+    mine = () if among is None else (is_one_of(ApplicationSecret.application, among),)
     enabled = (Application.disabled_at.is_null(), *mine)
     shared = shared_secrets(moment, *columns).where(*enabled)
     elsewhere = MisusedSecret.lately(moment, *columns).join(Application).where(*enabled)

@@ -19,6 +19,7 @@ from portal.models.application import FILTERS
 from portal.models.compiled import Compiled, slot
 from portal.models.search import (
     MOST_FOUND,
+    Found,
     as_parameter,
     find_applications,
     is_one_of,
@@ -73,8 +74,9 @@ SHOWN = (
     User.name,
     User.disabled_at,
 )
-#: By chip, conditions of which each finds some of its applications.
-Filters = dict[str, tuple[Branch, ...]]
+#: Conditions of which each finds some of the applications; by chip.
+Branches = tuple[Branch, ...]
+Filters = dict[str, Branches]
 
 SORTS = ("name", "-name", "last_used", "-last_used")
 
@@ -117,10 +119,13 @@ class Listing:
 
     def context(self, person: User) -> dict[str, Any]:
         """What the templates of the list need, for an administrator."""
-        filters = _filters(now())
-        which, counts = self._narrowed(filters) if self._found else (filters, None)
-        counts = counts or capped_counts({**filters, **_WAITING, **_answered(person)})
-        page = self._page(which[self.chip], counts[self.chip])
+        moment = now()
+        which = _filter(self.chip, moment)
+        if self._found:
+            which, counts = self._narrowed(self._found, which, moment)
+        else:
+            counts = _counts_for(person, moment)
+        page = self._page(which, counts[self.chip])
         check_rows(page.rows)
         return {
             "query": self.query,
@@ -139,30 +144,27 @@ class Listing:
 
     # Which rows
 
-    def _narrowed(self, filters: Filters) -> tuple[Filters, dict[str, str]]:
-        """The same filters among what the search found, and how many rows each has.
+    def _narrowed(
+        self, found: Found, which: Branches, moment: int
+    ) -> tuple[Branches, dict[str, str]]:
+        """The same filter among what the search found, and how many rows each filter has there.
 
         When the search found too many to look at all, a filter that few rows pass still shows
         all of its matches; of the others the count says "at least".
         """
-        found = self._found
-        assert found
-        which: Filters = {
-            key: tuple((found.among, *branch) for branch in branches)
-            for key, branches in filters.items()
-        }
-        moment, plus = now(), "+" if found.more else ""
+        plus = "+" if found.more else ""
         tally = _TALLY.run(ids=as_parameter(found.ids), now=moment).fetchone()
         counts = {key: f"{count}{plus}" for key, count in zip(CHIPS, tally, strict=True)}
+        among = tuple((found.among, *branch) for branch in which)
         if not found.more:
-            return which, counts
+            return among, counts
         totals = zip(CHIPS, _TOTALS.run(now=moment).fetchone(), strict=True)
         few: Filters = {
-            key: tuple((*branch, found.matches) for branch in filters[key])
+            key: tuple((*branch, found.matches) for branch in _filter(key, moment))
             for key, total in totals
             if total <= FEW
         }
-        return {**which, **few}, {**counts, **capped_counts(few)}
+        return few.get(self.chip, among), {**counts, **capped_counts(few)}
 
     def _hint(self) -> str | None:
         if self._found and is_short(self.query):
@@ -277,11 +279,20 @@ def capped_counts(which: Mapping[str, Sequence[Branch]]) -> dict[str, str]:
     if not which:
         return {}
     counts = _counts(which.values(), MOST_COUNTED).bind(database.obj)
-    row = next(iter(counts.tuples().execute()))
+    return _capped(which, next(iter(counts.tuples().execute())))
+
+
+def _capped(keys: Iterable[str], counted: Iterable[int]) -> dict[str, str]:
     return {
         key: f"{MOST_COUNTED}+" if count > MOST_COUNTED else str(count)
-        for key, count in zip(which, row, strict=True)
+        for key, count in zip(keys, counted, strict=True)
     }
+
+
+def _counts_for(person: User, moment: int) -> dict[str, str]:
+    """What an administrator's list counts: each chip, and what waits for them."""
+    since = moment - ANSWERED_SECONDS
+    return _capped(COUNTED, _COUNTS.run(now=moment, person=person.id, since=since).fetchone())
 
 
 def _counts(which: Iterable[Sequence[Branch]], most: int) -> Select:
@@ -308,35 +319,42 @@ def _tally(ids: Value, filters: Filters) -> Select:
     return Application.select(*columns).where(is_one_of(Application.id, ids))
 
 
+def _filter(key: str, moment: int | Value) -> Branches:
+    """What a chip finds: everything, one condition, or the union of two."""
+    if key == "attention":
+        return needs_attention(moment)
+    if key == "broken":
+        return is_broken(moment)
+    if key == "orphaned":
+        gone = User.select(User.id).where(User.disabled_at.is_null(False))
+        return ((Application.owner.in_(gone),),)
+    return ((FILTERS[key],),) if key else ((),)
+
+
 def _filters(moment: int | Value) -> Filters:
-    """What each chip finds: everything, one condition, or the union of two."""
-    single: Filters = {key: ((rule,),) for key, rule in FILTERS.items()}
-    both = {"attention": needs_attention(moment), "broken": is_broken(moment)}
-    gone = User.select(User.id).where(User.disabled_at.is_null(False))
-    rules = {"": ((),), "orphaned": ((Application.owner.in_(gone),),), **single, **both}
-    return {key: rules[key] for key in CHIPS}
+    return {key: _filter(key, moment) for key in CHIPS}
 
 
-def _answered(person: User) -> Filters:
-    """Not a chip: what this administrator offered, and somebody has answered lately."""
-    ids = answers.answered(person, now() - ANSWERED_SECONDS)
-    return {"answered": ((Application.id.in_(ids),),)}
-
-
-#: Not a chip: what an administrator has to decide.
-_WAITING: Filters = {
-    "waiting": (
-        (
-            Application.id.in_(
-                Trust.select(Trust.application_id).where(
-                    Trust.asked_at.is_null(False), Trust.refused_at.is_null()
-                )
-            ),
-        ),
+def _for_administrators() -> Filters:
+    """Not chips: what is to be decided, and what this one offered and somebody has answered."""
+    waiting = Trust.select(Trust.application_id).where(
+        Trust.asked_at.is_null(False), Trust.refused_at.is_null()
     )
-}
+    answered = answers.answered(slot("person"), slot("since"))
+    return {
+        key: ((Application.id.in_(ids),),)
+        for key, ids in (("waiting", waiting), ("answered", answered))
+    }
+
+
+COUNTED = (*CHIPS, "waiting", "answered")
 # Building these takes longer than running them.
 _TALLY = Compiled(lambda: _tally(slot("ids"), _filters(slot("now"))))
+_COUNTS = Compiled(
+    lambda: _counts({**_filters(slot("now")), **_for_administrators()}.values(), MOST_COUNTED).bind(
+        database.obj
+    )
+)
 _TOTALS = Compiled(lambda: _counts(_filters(slot("now")).values(), FEW).bind(database.obj))
 
 

@@ -21,6 +21,7 @@ from portal.attention import (
 from portal.clock import now
 from portal.models import Application, ApplicationSecret, Refusal, Trust
 from portal.models.application import AUTHORIZATION_CODE
+from portal.models.compiled import Compiled, slot
 from portal.models.concern import (
     LOOPBACK_LEFT,
     NEVER_USED_SECONDS,
@@ -31,6 +32,7 @@ from portal.models.concern import (
     SECRET_OLD,
     UNUSED,
 )
+from portal.models.search import as_parameter, is_one_of
 from portal.models.unused import first_day, unused_scopes
 from portal.models.usage import KEPT_DAYS
 from portal.oauth import mismatch, redirect_uris
@@ -155,37 +157,12 @@ def _ordered(findings: Iterator[Finding] | list[Finding]) -> list[Finding]:
 
 
 def _facts(rows: Sequence[Application]) -> list[Facts]:
-    ids, moment = [row.id for row in rows], now()
-    stuck = fn.MAX(Case(None, [(nothing_worked_since(), 1)], 0))
-    it = Refusal
-    asked: Any = refusals_that_count(
-        moment,
-        it.application_id,
-        it.reason,
-        fn.SUM(it.count),
-        fn.MIN(it.first_at),
-        fn.MAX(it.last_at),
-        stuck,
-    )
-    asked = asked.where(it.application_id.in_(ids)).group_by(it.application_id, it.reason)
-    secret = ApplicationSecret
-    end = fn.MIN(secret.expires_at)
-    ending: Any = secrets_that_end(
-        moment, secret.application, Value(ENDING), end, end, end, Value(0)
-    )
-    ending = ending.where(secret.application.in_(ids)).group_by(secret.application)
     refused: dict[int, list[Refused]] = defaultdict(list)
     ends: dict[int, int] = {}
-    places = (secret.application, Value(REUSED), *(Value(0),) * 4)
     reused: set[int] = set()
-    nothing = (Value(0),) * 4
-    waits = Case(None, [(Trust.refused_at.is_null(), TRUST_WAITS)], TRUST_REFUSED)
-    trusts = trust_asked(Trust.application_id, waits, *nothing)
-    trusts = trusts.where(Trust.application_id.in_(ids))
     trust: dict[int, str] = {}
-    told = asked.union_all(ending).union_all(secrets_reused(moment, *places, among=ids))
-    told = told.union_all(trusts)
-    for row_id, reason, count, first_at, last_at, is_stuck in told.tuples():
+    told = _TOLD.rows(ids=as_parameter([row.id for row in rows]), now=now())
+    for row_id, reason, count, first_at, last_at, is_stuck in told:
         if reason == REUSED:
             reused.add(row_id)
         elif reason in (TRUST_WAITS, TRUST_REFUSED):
@@ -195,9 +172,36 @@ def _facts(rows: Sequence[Application]) -> list[Facts]:
         else:
             refused[row_id].append(Refused(reason, int(count), first_at, last_at, bool(is_stuck)))
     return [
-        Facts(refused[row_id], ends.get(row_id), row_id in reused, trust.get(row_id))
-        for row_id in ids
+        Facts(refused[row.id], ends.get(row.id), row.id in reused, trust.get(row.id))
+        for row in rows
     ]
+
+
+def _told(ids: Value, moment: Value) -> Any:
+    """What other tables say of these: an id, what it is, and four columns of each kind's own."""
+    it, secret = Refusal, ApplicationSecret
+    stuck = fn.MAX(Case(None, [(nothing_worked_since(), 1)], 0))
+    first, last = fn.MIN(it.first_at), fn.MAX(it.last_at)
+    asked: Any = refusals_that_count(
+        moment, it.application_id, it.reason, fn.SUM(it.count), first, last, stuck
+    )
+    asked = asked.where(is_one_of(it.application_id, ids))
+    end = fn.MIN(secret.expires_at)
+    ending: Any = secrets_that_end(
+        moment, secret.application, Value(ENDING), end, end, end, Value(0)
+    )
+    ending = ending.where(is_one_of(secret.application, ids)).group_by(secret.application)
+    nothing = (Value(0),) * 4
+    reused = secrets_reused(moment, secret.application, Value(REUSED), *nothing, among=ids)
+    waits = Case(None, [(Trust.refused_at.is_null(), TRUST_WAITS)], TRUST_REFUSED)
+    trusts: Any = trust_asked(Trust.application_id, waits, *nothing)
+    trusts = trusts.where(is_one_of(Trust.application_id, ids))
+    told = asked.group_by(it.application_id, it.reason).union_all(ending)
+    return told.union_all(reused).union_all(trusts)
+
+
+# Building it takes longer than running it.
+_TOLD = Compiled(lambda: _told(slot("ids"), slot("now")))
 
 
 def _look(row: Application, facts: Facts) -> Iterator[Finding]:
