@@ -4,6 +4,8 @@ import base64
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, reduce
+from operator import or_
 from typing import Any
 from urllib.parse import urlencode
 
@@ -120,11 +122,10 @@ class Listing:
     def context(self, person: User) -> dict[str, Any]:
         """What the templates of the list need, for an administrator."""
         moment = now()
-        which = _filter(self.chip, moment)
         if self._found:
-            which, counts = self._narrowed(self._found, which, moment)
+            which, counts = self._narrowed(self._found, moment)
         else:
-            counts = _counts_for(person, moment)
+            which, counts = _filter(self.chip, moment), _counts_for(person, moment)
         page = self._page(which, counts[self.chip])
         check_rows(page.rows)
         return {
@@ -144,27 +145,21 @@ class Listing:
 
     # Which rows
 
-    def _narrowed(
-        self, found: Found, which: Branches, moment: int
-    ) -> tuple[Branches, dict[str, str]]:
-        """The same filter among what the search found, and how many rows each filter has there.
+    def _narrowed(self, found: Found, moment: int) -> tuple[Branches, dict[str, str]]:
+        """The rows that the search found and the chip wants, and how many each chip has of them.
 
         When the search found too many to look at all, a filter that few rows pass still shows
         all of its matches; of the others the count says "at least".
         """
         plus = "+" if found.more else ""
-        tally = _TALLY.run(ids=as_parameter(found.ids), now=moment).fetchone()
+        given = {"ids": as_parameter(found.ids), "now": moment}
+        tally = _TALLY.run(**given).fetchone()
         counts = {key: f"{count}{plus}" for key, count in zip(CHIPS, tally, strict=True)}
-        among = tuple((found.among, *branch) for branch in which)
-        if not found.more:
-            return among, counts
-        totals = zip(CHIPS, _TOTALS.run(now=moment).fetchone(), strict=True)
-        few: Filters = {
-            key: tuple((*branch, found.matches) for branch in _filter(key, moment))
-            for key, total in totals
-            if total <= FEW
-        }
-        return few.get(self.chip, among), {**counts, **capped_counts(few)}
+        ids = _passing(self.chip).rows(**given) if self.chip else [(it,) for it in found.ids]
+        for key, matches in (_few(found, moment) if found.more else {}).items():
+            counts[key] = str(len(matches))
+            ids = matches if key == self.chip else ids
+        return ((is_one_of(Application.id, [row_id for (row_id,) in ids]),),), counts
 
     def _hint(self) -> str | None:
         if self._found and is_short(self.query):
@@ -295,26 +290,66 @@ def _counts_for(person: User, moment: int) -> dict[str, str]:
     return _capped(COUNTED, _COUNTS.run(now=moment, person=person.id, since=since).fetchone())
 
 
+def _at_most(most: int) -> Callable[[Branch], Select]:
+    """So many ids that meet these conditions, and one more."""
+
+    def ids(branch: Branch) -> Select:
+        query = Application.select(Application.id).limit(most + 1)
+        return query.where(*branch) if branch else query
+
+    return ids
+
+
 def _counts(which: Iterable[Sequence[Branch]], most: int) -> Select:
     """How many applications each chip has; counting stops beyond `most`."""
 
-    def some(branch: Branch) -> Select:
-        ids = Application.select(Application.id).limit(most + 1)
-        return ids.where(*branch) if branch else ids
-
     columns = []
     for branches in which:
-        found = _any_of(branches, some)
+        found = _any_of(branches, _at_most(most))
         columns.append(Select((found.alias("some"),), (fn.COUNT(SQL("*")),)))
     return Select((), columns)
+
+
+def _few(found: Found, moment: int) -> dict[str, list[tuple[int]]]:
+    """Of each chip that has few rows, those that match what was searched for."""
+    rows: dict[str, set[int]] = {key: set() for key in CHIPS if key}
+    for key, row_id in _SOME.rows(now=moment):
+        rows[key].add(row_id)
+    few = {key: ids for key, ids in rows.items() if len(ids) <= FEW}
+    among = sorted(set().union(*few.values()))
+    query = Application.select(Application.id).where(is_one_of(Application.id, among))
+    matches = set(database.execute(query.where(found.matches))) if among else set()
+    return {key: [it for it in matches if it[0] in ids] for key, ids in few.items()}
+
+
+def _some(filters: Filters) -> Any:
+    """A few ids of each chip, and one more, so that it shows when there are more."""
+    parts: list[Any] = []
+    for key, branches in filters.items():
+        few = _any_of(branches, _at_most(FEW)).alias("few")
+        parts += [Select((few,), (Value(key), SQL("few.id")))] if key else []
+    return reduce(lambda one, other: one.union_all(other), parts)
+
+
+def _any_condition(branches: Branches) -> Any:
+    return reduce(or_, (condition for branch in branches for condition in branch))
+
+
+@cache
+def _passing(chip: str) -> Compiled:
+    """Which of some applications a chip wants."""
+    return Compiled(
+        lambda: Application.select(Application.id).where(
+            is_one_of(Application.id, slot("ids")), _any_condition(_filter(chip, slot("now")))
+        )
+    )
 
 
 def _tally(ids: Value, filters: Filters) -> Select:
     """How many of these applications pass each filter, in one pass over them."""
     columns = []
-    for branches in filters.values():
-        passed = [(condition, SQL("1")) for branch in branches for condition in branch]
-        count = Case(None, passed, SQL("0")) if passed else SQL("1")
+    for key, branches in filters.items():
+        count = Case(None, [(_any_condition(branches), SQL("1"))], SQL("0")) if key else SQL("1")
         columns.append(fn.COALESCE(fn.SUM(count), SQL("0")))
     return Application.select(*columns).where(is_one_of(Application.id, ids))
 
@@ -355,7 +390,7 @@ _COUNTS = Compiled(
         database.obj
     )
 )
-_TOTALS = Compiled(lambda: _counts(_filters(slot("now")).values(), FEW).bind(database.obj))
+_SOME = Compiled(lambda: _some(_filters(slot("now"))).bind(database.obj))
 
 
 def _read_cursor(text: str, by_name: bool) -> tuple[str | int, int] | None:
