@@ -11,8 +11,8 @@ from wtforms import BooleanField, StringField, ValidationError
 
 from portal import approval, audit
 from portal.admin import blueprint
+from portal.admin.application_filters import capped_counts
 from portal.admin.application_form import DeleteForm
-from portal.admin.application_list import capped_counts
 from portal.database import transaction
 from portal.htmx import render
 from portal.models import Application, Scope

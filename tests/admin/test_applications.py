@@ -253,7 +253,7 @@ def test_a_chip_keeps_the_search_and_the_order(browser, alice):
 
 
 def test_counts_stop_at_a_thousand(browser, acme, monkeypatch):
-    monkeypatch.setattr("portal.admin.application_list.MOST_COUNTED", 2)
+    monkeypatch.setattr("portal.admin.application_filters.MOST_COUNTED", 2)
     for number in range(3):
         make_application(acme.owner, name=f"More {number}")
     assert "2+" in browser.get(LIST).text

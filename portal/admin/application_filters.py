@@ -1,0 +1,194 @@
+"""What each chip of the list finds, and how many: of all applications, or of a search's matches."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, reduce
+from operator import or_
+from typing import Any
+
+from peewee import SQL, Case, Select, Value, fn
+
+from portal import answers
+from portal.attention import Branch, is_broken, needs_attention
+from portal.database import database
+from portal.models import Application, Trust, User
+from portal.models.application import FILTERS
+from portal.models.compiled import Compiled, slot
+from portal.models.search import Found, as_parameter, is_one_of
+from portal.text import DAY
+
+#: Counting stops here: "1000+" tells as much and costs the same with a million rows.
+MOST_COUNTED = 1000
+#: So long the list tells administrators that what they offered is answered.
+ANSWERED_SECONDS = 3 * DAY
+#: So many rows of a filter can be tested one by one.
+FEW = 200
+CHIPS = {
+    "": "All",
+    "attention": "Needs attention",
+    "broken": "Broken",
+    "trusted": "Trusted",
+    "public": "Public",
+    "never": "Never used",
+    "unused_scopes": "Unused scopes",
+    "disabled": "Disabled",
+    "orphaned": "Owner has left",
+}
+#: Conditions of which each finds some of the applications; by chip.
+Branches = tuple[Branch, ...]
+Filters = dict[str, Branches]
+
+
+def narrowed(found: Found, chip: str, moment: int) -> tuple[Branches, dict[str, str]]:
+    """The rows that the search found and the chip wants, and how many each chip has of them.
+
+    When the search found too many to look at all, a filter that few rows pass still shows
+    all of its matches; of the others the count says "at least".
+    """
+    plus = "+" if found.more else ""
+    given = {"ids": as_parameter(found.ids), "now": moment}
+    tally = _TALLY.run(**given).fetchone()
+    counts = {key: f"{count}{plus}" for key, count in zip(CHIPS, tally, strict=True)}
+    ids = _passing(chip).rows(**given) if chip else [(it,) for it in found.ids]
+    for key, matches in (_few(found, moment) if found.more else {}).items():
+        counts[key] = str(len(matches))
+        ids = matches if key == chip else ids
+    return ((is_one_of(Application.id, [row_id for (row_id,) in ids]),),), counts
+
+
+def any_of(branches: Sequence[Branch], ids: Callable[[Branch], Select]) -> Any:
+    """The ids that any of these finds; each stops where it has enough, so that all of it is
+    cheap."""
+    first: Any
+    first, *others = (
+        # On its own each may have an order and a limit, which a part of a union may not.
+        Select((ids(branch).alias("part"),), (SQL("part.id"),))
+        if len(branches) > 1
+        else ids(branch)
+        for branch in branches
+    )
+    for other in others:
+        first = first | other
+    return first
+
+
+def capped_counts(which: Mapping[str, Sequence[Branch]]) -> dict[str, str]:
+    """How many applications each chip has, in one statement; at most "1000+"."""
+    if not which:
+        return {}
+    counts = _counts(which.values(), MOST_COUNTED).bind(database.obj)
+    return _capped(which, next(iter(counts.tuples().execute())))
+
+
+def _capped(keys: Iterable[str], counted: Iterable[int]) -> dict[str, str]:
+    return {
+        key: f"{MOST_COUNTED}+" if count > MOST_COUNTED else str(count)
+        for key, count in zip(keys, counted, strict=True)
+    }
+
+
+def counts_for(person: User, moment: int) -> dict[str, str]:
+    """What an administrator's list counts: each chip, and what waits for them."""
+    since = moment - ANSWERED_SECONDS
+    return _capped(COUNTED, _COUNTS.run(now=moment, person=person.id, since=since).fetchone())
+
+
+def _at_most(most: int) -> Callable[[Branch], Select]:
+    """So many ids that meet these conditions, and one more."""
+
+    def ids(branch: Branch) -> Select:
+        query = Application.select(Application.id).limit(most + 1)
+        return query.where(*branch) if branch else query
+
+    return ids
+
+
+def _counts(which: Iterable[Sequence[Branch]], most: int) -> Select:
+    """How many applications each chip has; counting stops beyond `most`."""
+    columns = []
+    for branches in which:
+        found = any_of(branches, _at_most(most))
+        columns.append(Select((found.alias("some"),), (fn.COUNT(SQL("*")),)))
+    return Select((), columns)
+
+
+def _few(found: Found, moment: int) -> dict[str, list[tuple[int]]]:
+    """Of each chip that has few rows, those that match what was searched for."""
+    rows: dict[str, set[int]] = {key: set() for key in CHIPS if key}
+    for key, row_id in _SOME.rows(now=moment):
+        rows[key].add(row_id)
+    few = {key: ids for key, ids in rows.items() if len(ids) <= FEW}
+    among = sorted(set().union(*few.values()))
+    query = Application.select(Application.id).where(is_one_of(Application.id, among))
+    matches = set(database.execute(query.where(found.matches))) if among else set()
+    return {key: [it for it in matches if it[0] in ids] for key, ids in few.items()}
+
+
+def _some(filters: Filters) -> Any:
+    """A few ids of each chip, and one more, so that it shows when there are more."""
+    parts: list[Any] = []
+    for key, branches in filters.items():
+        few = any_of(branches, _at_most(FEW)).alias("few")
+        parts += [Select((few,), (Value(key), SQL("few.id")))] if key else []
+    return reduce(lambda one, other: one.union_all(other), parts)
+
+
+def _any_condition(branches: Branches) -> Any:
+    return reduce(or_, (condition for branch in branches for condition in branch))
+
+
+@cache
+def _passing(chip: str) -> Compiled:
+    """Which of some applications a chip wants."""
+    return Compiled(
+        lambda: Application.select(Application.id).where(
+            is_one_of(Application.id, slot("ids")), _any_condition(filter_of(chip, slot("now")))
+        )
+    )
+
+
+def _tally(ids: Value, filters: Filters) -> Select:
+    """How many of these applications pass each filter, in one pass over them."""
+    columns = []
+    for key, branches in filters.items():
+        count = Case(None, [(_any_condition(branches), SQL("1"))], SQL("0")) if key else SQL("1")
+        columns.append(fn.COALESCE(fn.SUM(count), SQL("0")))
+    return Application.select(*columns).where(is_one_of(Application.id, ids))
+
+
+def filter_of(key: str, moment: int | Value) -> Branches:
+    """What a chip finds: everything, one condition, or the union of two."""
+    if key == "attention":
+        return needs_attention(moment)
+    if key == "broken":
+        return is_broken(moment)
+    if key == "orphaned":
+        gone = User.select(User.id).where(User.disabled_at.is_null(False))
+        return ((Application.owner.in_(gone),),)
+    return ((FILTERS[key],),) if key else ((),)
+
+
+def _filters(moment: int | Value) -> Filters:
+    return {key: filter_of(key, moment) for key in CHIPS}
+
+
+def _for_administrators() -> Filters:
+    """Not chips: what is to be decided, and what this one offered and somebody has answered."""
+    waiting = Trust.select(Trust.application_id).where(
+        Trust.asked_at.is_null(False), Trust.refused_at.is_null()
+    )
+    answered = answers.answered(slot("person"), slot("since"))
+    return {
+        key: ((Application.id.in_(ids),),)
+        for key, ids in (("waiting", waiting), ("answered", answered))
+    }
+
+
+COUNTED = (*CHIPS, "waiting", "answered")
+# Building these takes longer than running them.
+_TALLY = Compiled(lambda: _tally(slot("ids"), _filters(slot("now"))))
+_COUNTS = Compiled(
+    lambda: _counts({**_filters(slot("now")), **_for_administrators()}.values(), MOST_COUNTED).bind(
+        database.obj
+    )
+)
+_SOME = Compiled(lambda: _some(_filters(slot("now"))).bind(database.obj))
