@@ -35,7 +35,9 @@ CROWD, CROWD_SECONDS = 50, 3600
 #: So many that were refused are known before all are forgotten.
 MOST_REFUSED = 1000
 #: So many are written sooner than after a second: nobody shall wait for a long transaction.
-MOST = 100
+MOST = 20
+#: So many misuses of secrets are remembered until they are written.
+MOST_MISUSES = 100
 #: So many places, of one application in one process, are known before all are forgotten.
 MOST_PLACES = 200
 
@@ -175,7 +177,7 @@ class LastUse:
         key = secret_id, named_id
         with self._lock:
             count = self._misuses.get(key, (0,))[0]
-            if count or len(self._misuses) < MOST:
+            if count or len(self._misuses) < MOST_MISUSES:
                 self._misuses[key] = count + 1, network_of(address), now()
 
     def write_misuses(self) -> None:
