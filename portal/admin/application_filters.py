@@ -21,7 +21,7 @@ MOST_COUNTED = 1000
 #: So long the list tells administrators that what they offered is answered.
 ANSWERED_SECONDS = 3 * DAY
 #: So many rows of a filter can be tested one by one.
-FEW = 200
+FEW = 100
 CHIPS = {
     "": "All",
     "attention": "Needs attention",
