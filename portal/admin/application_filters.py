@@ -38,8 +38,8 @@ Branches = tuple[Branch, ...]
 Filters = dict[str, Branches]
 
 
-def narrowed(found: Found, chip: str, moment: int) -> tuple[Branches, dict[str, str]]:
-    """The rows that the search found and the chip wants, and how many each chip has of them.
+def narrowed(found: Found, chip: str, moment: int) -> tuple[list[int], dict[str, str]]:
+    """The ids that the search found and the chip wants, and how many each chip has of them.
 
     When the search found too many to look at all, a filter that few rows pass still shows
     all of its matches; of the others the count says "at least".
@@ -52,7 +52,7 @@ def narrowed(found: Found, chip: str, moment: int) -> tuple[Branches, dict[str, 
     for key, matches in (_few(found, moment) if found.more else {}).items():
         counts[key] = str(len(matches))
         ids = matches if key == chip else ids
-    return ((is_one_of(Application.id, [row_id for (row_id,) in ids]),),), counts
+    return [row_id for (row_id,) in ids], counts
 
 
 def any_of(branches: Sequence[Branch], ids: Callable[[Branch], Select]) -> Any:

@@ -3,6 +3,7 @@
 import base64
 import json
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,7 +21,14 @@ from portal.admin.application_filters import (
 from portal.attention import Branch
 from portal.clock import now
 from portal.models import Application, User
-from portal.models.search import MOST_FOUND, find_applications, is_short
+from portal.models.compiled import Compiled, load, slot
+from portal.models.search import (
+    MOST_FOUND,
+    as_parameter,
+    find_applications,
+    is_one_of,
+    is_short,
+)
 from portal.oauth.checkup import check_rows
 
 ADDRESS = "/admin/applications"
@@ -28,7 +36,7 @@ PAGE_SIZE = 25
 QUERY_LENGTH = 200
 LARGEST_ID = 2**63 - 1
 
-#: What a row of the list shows.
+#: What a row of the list shows of an application, and of its owner.
 SHOWN = (
     Application.id,
     Application.client_id,
@@ -46,11 +54,8 @@ SHOWN = (
     Application.disabled_at,
     Application.created_at,
     Application.last_used_at,
-    User.id,
-    User.username,
-    User.name,
-    User.disabled_at,
 )
+SHOWN_OF_OWNER = (User.id, User.username, User.name, User.disabled_at)
 SORTS = ("name", "-name", "last_used", "-last_used")
 
 
@@ -94,10 +99,10 @@ class Listing:
         """What the templates of the list need, for an administrator."""
         moment = now()
         if self._found:
-            which, counts = narrowed(self._found, self.chip, moment)
+            ids, counts = narrowed(self._found, self.chip, moment)
         else:
-            which, counts = filter_of(self.chip, moment), counts_for(person, moment)
-        page = self._page(which, counts[self.chip])
+            ids, counts = None, counts_for(person, moment)
+        page = self._page(ids, counts[self.chip])
         check_rows(page.rows)
         return {
             "query": self.query,
@@ -129,11 +134,11 @@ class Listing:
             )
         return None
 
-    def _page(self, which: Branches, total: str) -> Page:
-        rows, more = self._rows(which)
+    def _page(self, among: list[int] | None, total: str) -> Page:
+        rows, more = self._rows(among)
         if not rows and self.cursor:
             self.cursor, self.backwards = None, False
-            rows, more = self._rows(which)
+            rows, more = self._rows(among)
         if self.backwards:
             has_next, has_previous = True, more
             first = max(2, self.first - len(rows)) if more else 1
@@ -152,41 +157,21 @@ class Listing:
             previous_url=self._url(**before) if has_previous else None,
         )
 
-    def _rows(self, which: Branches) -> tuple[list[Application], bool]:
+    def _rows(self, among: list[int] | None) -> tuple[list[Application], bool]:
         """The rows of this page in their order, and whether more lie beyond."""
         descending = self.sort.startswith("-") != self.backwards
-        key = self._key
-        order = (key.desc(), Application.id.desc()) if descending else (key, Application.id)
-        shown = any_of(which, lambda branch: self._ids(branch, descending, order))
-        rows = list(
-            Application.select(*SHOWN).join(User).where(Application.id.in_(shown)).order_by(*order)
-        )
-        rows = rows[: PAGE_SIZE + 1]  # of a union each part may have brought so many
-        page = rows[:PAGE_SIZE]
+        chip = self.chip if among is None else None
+        query = _page_of(chip, self._by_name, descending, self.cursor is not None)
+        value, row_id = self.cursor or (0, 0)
+        ids = as_parameter(among or [])
+        rows = query.rows(ids=ids, now=now(), value=value, row_id=row_id)
+        # Of a union each part may have brought so many.
+        page = [_row(values) for values in rows[:PAGE_SIZE]]
         return (page[::-1] if self.backwards else page), len(rows) > PAGE_SIZE
-
-    def _ids(self, branch: Branch, descending: bool, order: tuple[Any, ...]) -> Select:
-        """The first ids that meet these conditions, read from an index in their order."""
-        key = self._key
-        # Only the ids take part in the sorting; rows that are not shown are not read.
-        query = Application.select(Application.id)
-        query = query.where(*branch) if branch else query
-        if self.cursor:
-            value, row_id = self.cursor
-            if descending:
-                query = query.where(key <= value, (key < value) | (Application.id < row_id))
-            else:
-                query = query.where(key >= value, (key > value) | (Application.id > row_id))
-        return query.order_by(*order).limit(PAGE_SIZE + 1)
 
     @property
     def _by_name(self) -> bool:
         return self.sort.endswith("name")
-
-    @property
-    def _key(self) -> Any:
-        # What was never used comes before everything else, on every database.
-        return Application.name_key if self._by_name else Application.last_used_at
 
     def _cursor_of(self, row: Application) -> str:
         value = row.name_key if self._by_name else row.last_used_at
@@ -206,6 +191,40 @@ class Listing:
         # Names start with A, times with the latest.
         first, second = (name, f"-{name}") if name == "name" else (f"-{name}", name)
         return self._url(sort=second if self.sort == first else first), order
+
+
+@cache
+def _page_of(chip: str | None, by_name: bool, descending: bool, goes_on: bool) -> Compiled:
+    """The first rows of a chip in this order, after a place if it goes on; None: of some ids."""
+    # What was never used comes before everything else, on every database.
+    key: Any = Application.name_key if by_name else Application.last_used_at
+    order = (key.desc(), Application.id.desc()) if descending else (key, Application.id)
+    value, row_id = slot("value"), slot("row_id")
+
+    def ids(branch: Branch) -> Select:
+        """The first ids that meet these conditions, read from an index in their order."""
+        # Only the ids take part in the sorting; rows that are not shown are not read.
+        query = Application.select(Application.id)
+        query = query.where(*branch) if branch else query
+        if goes_on and descending:
+            query = query.where(key <= value, (key < value) | (Application.id < row_id))
+        elif goes_on:
+            query = query.where(key >= value, (key > value) | (Application.id > row_id))
+        return query.order_by(*order).limit(PAGE_SIZE + 1)
+
+    def build() -> Select:
+        some: Branches = ((is_one_of(Application.id, slot("ids")),),)
+        shown = any_of(some if chip is None else filter_of(chip, slot("now")), ids)
+        rows = Application.select(*SHOWN, *SHOWN_OF_OWNER).join(User)
+        return rows.where(Application.id.in_(shown)).order_by(*order)
+
+    return Compiled(build)
+
+
+def _row(values: tuple) -> Application:
+    row: Application = load(Application, values[: len(SHOWN)], SHOWN)
+    row.__rel__["owner"] = load(User, values[len(SHOWN) :], SHOWN_OF_OWNER)
+    return row
 
 
 def _read_cursor(text: str, by_name: bool) -> tuple[str | int, int] | None:

@@ -90,14 +90,15 @@ def _row_maker(columns: list[str]) -> Callable[[Sequence[object]], Any]:
     return namedtuple("Row", columns)._make  # type: ignore[attr-defined]
 
 
-def load(model: type[Model], values: Sequence[object]) -> Any:
-    """The row that these values are, in the order of the table's columns, as a model.
+def load(
+    model: type[Model], values: Sequence[object], fields: tuple[Field, ...] | None = None
+) -> Any:
+    """The row that these values are as a model: of `fields`, or in the order of all columns.
 
-    For statements that select all columns of a table: what peewee does after a query, without
-    making the query.
+    What peewee does after a query, without making the query.
     """
     row = model(__no_default__=True)
-    columns = zip(_columns(model), values, strict=True)
+    columns = zip(_columns(fields or model), values, strict=True)
     row.__data__ = {
         name: value if convert is None else convert(value) for (name, convert), value in columns
     }
@@ -106,12 +107,12 @@ def load(model: type[Model], values: Sequence[object]) -> Any:
 
 
 @cache
-def _columns(model: type[Model]) -> list[tuple[str, Callable[[Any], Any] | None]]:
+def _columns(
+    of: type[Model] | tuple[Field, ...],
+) -> list[tuple[str, Callable[[Any], Any] | None]]:
     """Each column's name and how to read it; numbers and text come from the driver as they are."""
-    return [
-        (field.name, None if _is_plain(field) else field.python_value)
-        for field in model._meta.sorted_fields
-    ]
+    fields = of if isinstance(of, tuple) else of._meta.sorted_fields
+    return [(field.name, None if _is_plain(field) else field.python_value) for field in fields]
 
 
 def _is_plain(field: Field) -> bool:
