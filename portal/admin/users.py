@@ -264,8 +264,7 @@ def remove_user_admin(username: str) -> Response:
 def delete_user(username: str) -> Response:
     """Delete a person after their username was typed; an heir gets their applications."""
     user = _user_or_404(username)
-    owned = user.applications.count()
-    form = DeleteForm(user, owned)
+    form = DeleteForm(user, user.applications.count())
     if not form.validate_on_submit():
         return _delete_page(form)
     heir = form.new_owner
@@ -282,7 +281,8 @@ def delete_user(username: str) -> Response:
     except CannotInherit as error:  # since the form was checked
         form.heir.errors = [str(error)]
         return _delete_page(form)
-    passed = f" {heir.display_name} owns their {plural(owned, 'application')} now." if heir else ""
+    count = plural(len(theirs), "application")
+    passed = f" {heir.display_name} owns their {count} now." if heir else ""
     flash(f"{user.display_name} is deleted.{passed}", "success")
     return see_other(url_for("admin.list_users"))
 
@@ -306,7 +306,7 @@ def _hold(user: User, heir: User | None) -> None:
     """Let the heir be who was checked until this is done. Raises CannotInherit."""
     if heir:
         handover.hold(user, heir)
-    elif user.applications.count():
+    elif User.locked(user.id) and user.applications.count():
         raise CannotInherit("They own an application since a moment ago. Name its new owner.")
 
 
