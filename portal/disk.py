@@ -6,7 +6,7 @@ flushed. Whoever commits during a flush shares the next one.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Condition, local
 
@@ -55,7 +55,7 @@ class Disk:
 
     def _flush_now(self) -> bool:
         try:
-            _sync(self._path, getattr(os, "fdatasync", os.fsync))  # macOS has only one of them
+            _sync(self._path, fdatasync)
             if not self._knows_folder:  # that the file is there at all
                 _sync(os.path.dirname(self._path) or ".", os.fsync)
                 self._knows_folder = True
@@ -64,10 +64,15 @@ class Disk:
         return True
 
 
-def _sync(path: str, sync: object) -> None:
+def fdatasync(handle: int) -> None:
+    """Return when what was written to the file is on the disk. Raises OSError."""
+    getattr(os, "fdatasync", os.fsync)(handle)  # macOS has only one of them
+
+
+def _sync(path: str, sync: Callable[[int], None]) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
-        sync(handle)  # type: ignore[operator]
+        sync(handle)
     finally:
         os.close(handle)
 

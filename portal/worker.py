@@ -18,7 +18,7 @@ import uvicorn
 from flask import Flask
 from peewee import OperationalError
 
-from portal import patience, sweep
+from portal import checkpoint, patience, sweep
 from portal.bounded_http import BoundedProtocol
 from portal.database import database, lose_patience, on_sqlite
 from portal.disk import Disk, putting_off
@@ -55,6 +55,7 @@ def run(app: Flask, listening: socket.socket, threads: int, grace_seconds: int) 
     # uvicorn raises the signal again when it is done.
     signal.signal(signal.SIGTERM, lambda *_: None)
     sweep.start(app)
+    checkpoint.start()
     worker = Worker(app.wsgi_app, threads)
     config = uvicorn.Config(
         worker.handle,

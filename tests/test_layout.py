@@ -24,6 +24,7 @@ LAYERS = (
         "security",
         "backup",
         "cleanup",
+        "checkpoint",
         "rotation",
         "attention",
         "reuse",
