@@ -87,8 +87,15 @@ def list_leavers() -> Response:
 @blueprint.get("/leaving/<username>")
 def show_leaver(username: str) -> Response:
     """What a person owns, what was offered to whom, and the form."""
-    form = LeavingForm(formdata=None, disable=True, application=request.args.get("application"))
-    return _page(form, _find(username))
+    person = _find(username)
+    none_left = _waiting(person) == person.applications.count()
+    form = LeavingForm(
+        formdata=None,
+        disable=True,
+        application=request.args.get("application"),
+        which=ALL if none_left else REST,
+    )
+    return _page(form, person)
 
 
 @blueprint.post("/leaving/<username>")

@@ -1,5 +1,6 @@
 """Somebody leaves: what they own is offered, accepted or declined, and never forgotten."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -163,6 +164,13 @@ def test_offering_twice_asks_once_and_another_heir_replaces_the_first(
     assert Offer.of(payroll.id).heir_id == bob.id
     leave(admin, priya, owner="charlie", which="all")
     assert Offer.of(payroll.id).heir_id == charlie.id
+
+
+def test_the_page_offers_those_that_nobody_was_asked_about_or_else_all(admin, priya, payroll):
+    leave(admin, priya)
+    assert re.search(r'value="all"[^>]*checked', admin.get(f"{LEAVING}/priya").text)
+    make_application(priya, name="Wiki")
+    assert re.search(r'value="rest"[^>]*checked', admin.get(f"{LEAVING}/priya").text)
 
 
 @pytest.mark.parametrize(
