@@ -166,7 +166,7 @@ def test_offering_twice_asks_once_and_another_heir_replaces_the_first(
     assert Offer.of(payroll.id).heir_id == charlie.id
 
 
-def test_the_page_offers_those_that_nobody_was_asked_about_or_else_all(admin, priya, payroll):
+def test_the_page_offers_those_that_nobody_was_asked_about_or_else_all(admin, priya, bob, payroll):
     leave(admin, priya)
     assert re.search(r'value="all"[^>]*checked', admin.get(f"{LEAVING}/priya").text)
     make_application(priya, name="Wiki")
