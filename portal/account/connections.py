@@ -32,9 +32,7 @@ def list_connections() -> Response:
 @sign_in_required
 def remove_connection(client_id: str) -> Response:
     """Take an application's access away; everything issued to it is dead at the next request."""
-    application = Application.with_client_id(client_id) if "\0" not in client_id else None
-    if application is None:
-        abort(404)
+    application = _find(client_id)
     person = current_user._get_current_object()
     with transaction():
         withdrawn = Consent.withdraw(person.id, application.id)
@@ -45,3 +43,18 @@ def remove_connection(client_id: str) -> Response:
     else:
         flash(f"{application.name} had no access to your account any more.", "info")
     return see_other("/account/connections")
+
+
+@blueprint.post("/account/connections/<client_id>/ask-again")
+@sign_in_required
+def ask_again(client_id: str) -> Response:
+    """At its next request the application asks about what the person left out."""
+    application = _find(client_id)
+    Consent.ask_again(current_user.id, application.id)
+    flash(f"When you next sign in to {application.name}, you are asked again.", "success")
+    return see_other("/account/connections")
+
+
+def _find(client_id: str) -> Application:
+    found = Application.with_client_id(client_id) if "\0" not in client_id else None
+    return found or abort(404)

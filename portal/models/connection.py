@@ -20,6 +20,8 @@ class Connection:
 
     application_id: int
     scopes: set[str] = field(default_factory=set)
+    #: What the person left out, and is not asked about.
+    left_out: set[str] = field(default_factory=set)
     since: int | None = None
     last_used_at: int | None = None
     application: Application | None = None
@@ -35,7 +37,10 @@ class Connection:
         for consent in Consent.select().where(Consent.user_id == user_id):
             if consent.scopes:
                 found[consent.application_id] = cls(
-                    consent.application_id, set(consent.scopes), consent.granted_at
+                    consent.application_id,
+                    set(consent.scopes),
+                    consent.left_out,
+                    consent.granted_at,
                 )
         families = list(cls._families(user_id))
         for family in sorted(families, key=lambda it: -it.live):
@@ -80,3 +85,7 @@ class Connection:
     def described(self, catalogue: list[Scope]) -> list[Scope]:
         """Its scopes in the catalogue's order; read the catalogue once for a whole page."""
         return [scope for scope in catalogue if scope.name in self.scopes]
+
+    def refused(self, catalogue: list[Scope]) -> list[Scope]:
+        """The same of what the person left out."""
+        return [scope for scope in catalogue if scope.name in self.left_out - self.scopes]

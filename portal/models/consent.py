@@ -14,12 +14,18 @@ from portal.models.token import TokenFamily
 
 
 class Consent(Record):
-    """The scopes that a person allowed an application, remembered for the next time."""
+    """The scopes that a person allowed an application, remembered for the next time.
+
+    What they left out of a request is remembered as long as the application asks for the same: who
+    asks for other scopes wants something new.
+    """
 
     id = IdField()
     user_id = BigIntegerField()
     application_id = BigIntegerField(index=True)
     scopes = WordsField()
+    #: All scopes of the request that was decided on last, whatever came of it.
+    decided = WordsField(default=list)
     granted_at = EpochField(default=now)
     updated_at = EpochField(default=now)
 
@@ -31,9 +37,30 @@ class Consent(Record):
         found = _OF.run(user_id=user_id, application_id=application_id).fetchone()
         return load(cls, found) if found else None
 
+    def open_scopes(self, requested: list[str]) -> list[str]:
+        """Those of a request that the person has to decide on; none when they have."""
+        if set(requested) == set(self.decided):
+            return []
+        return [scope for scope in requested if scope not in self.scopes]
+
+    @property
+    def left_out(self) -> set[str]:
+        """What the person did not allow, and is not asked about."""
+        return set(self.decided) - set(self.scopes)
+
     @classmethod
-    def give(cls, user_id: int, application_id: int, granted: list[str], asked: list[str]) -> None:
-        """Remember the decision: `granted` of what was `asked`; earlier answers stay."""
+    def give(
+        cls,
+        user_id: int,
+        application_id: int,
+        granted: list[str],
+        asked: list[str],
+        requested: list[str] | None = None,
+    ) -> None:
+        """Remember the decision: `granted` of what was `asked`; earlier answers stay.
+
+        `requested` is the whole request, where not all of it had to be asked.
+        """
         with transaction():
             # Makes the row, or locks the one that is there: of two answers none gets lost.
             cls.insert(user_id=user_id, application_id=application_id, scopes=[]).on_conflict(
@@ -42,7 +69,14 @@ class Consent(Record):
             row = cls.get(cls.user_id == user_id, cls.application_id == application_id)
             kept = [s for s in row.scopes if s not in asked]
             both = [*kept, *(s for s in granted if s not in kept)]
-            cls.update(scopes=both).where(cls.id == row.id).execute()
+            cls.update(scopes=both, decided=requested or asked).where(cls.id == row.id).execute()
+
+    @classmethod
+    def ask_again(cls, user_id: int, application_id: int) -> None:
+        """Ask the person about what they left out, at the application's next request."""
+        cls.update(decided=[]).where(
+            cls.user_id == user_id, cls.application_id == application_id
+        ).execute()
 
     @classmethod
     def withdraw(cls, user_id: int, application_id: int) -> bool:
@@ -68,12 +102,12 @@ class Consent(Record):
     @classmethod
     def forget_scope(cls, name: str) -> None:
         """Take one scope out of every consent."""
-        like = cls.select(cls.id, cls.scopes).where(cls.scopes.contains(name))
+        like = cls.select().where(cls.scopes.contains(name) | cls.decided.contains(name))
         for row in like:
-            if name in row.scopes:  # the pattern finds longer names, too
-                cls.update(scopes=[s for s in row.scopes if s != name]).where(
-                    cls.id == row.id
-                ).execute()
+            # The pattern finds longer names, too.
+            kept, decided = ([s for s in words if s != name] for words in (row.scopes, row.decided))
+            if kept != row.scopes or decided != row.decided:
+                cls.update(scopes=kept, decided=decided).where(cls.id == row.id).execute()
 
 
 _OF = Compiled(

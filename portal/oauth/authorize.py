@@ -66,9 +66,9 @@ def _go_on(grant: Any, asked: ProtocolRequest) -> Response:
             raise refuse(refusals.LOGIN_REQUIRED, redirect_uri=redirect_uri)
         return _sign_in(asked, wishes.login_hint)
     wanted = wanted_scopes(grant, asked)
-    open_scopes = _open_scopes(person, client, wanted, redirect_uri, "consent" in wishes.prompts)
+    allowed, open_scopes = _so_far(person, asked, wanted, redirect_uri, "consent" in wishes.prompts)
     if not open_scopes:
-        return server.send_code(grant, person, wanted)
+        return server.send_code(grant, person, allowed)
     if wishes.is_silent:
         raise refuse(refusals.CONSENT_REQUIRED, redirect_uri=redirect_uri)
     return _consent_page(asked, redirect_uri, open_scopes)
@@ -90,17 +90,26 @@ def _sign_in(asked: ProtocolRequest, login_hint: str) -> Response:
     return see_other("/login?" + urlencode({"next": back, **extra}))
 
 
-def _open_scopes(
-    person: User, client: Client, requested: list[str], redirect_uri: str, ask_again: bool
-) -> list[str]:
-    """The scopes that the person has not decided on yet."""
+def _so_far(
+    person: User,
+    asked: ProtocolRequest,
+    wanted: list[str],
+    redirect_uri: str,
+    ask_again: bool,
+) -> tuple[list[str], list[str]]:
+    """The scopes that are allowed, and those that the person has not decided on yet."""
+    client = asked.client
     if client.skips_consent and not ask_again:
-        return []
+        return wanted, []
     if ask_again or not may_remember(client, redirect_uri):
-        return requested
+        return [], wanted
     consent = Consent.of(person.id, client.id)
-    known = set(consent.scopes) if consent else set()
-    return [scope for scope in requested if scope not in known]
+    if consent is None:
+        return [], wanted
+    allowed = [scope for scope in wanted if scope in consent.scopes]
+    if not set(allowed) & set(asked.scope.split()):  # there is nothing to send a code for
+        return [], wanted
+    return allowed, consent.open_scopes(wanted)
 
 
 def may_remember(client: Client, redirect_uri: str) -> bool:

@@ -42,7 +42,7 @@ def decide() -> Response:
         if decision != "allow" or not set(allowed) & set(asked.scope.split()):
             raise refuse(refusals.ACCESS_DENIED, redirect_uri=grant.redirect_uri)
         with transaction():
-            Consent.give(current_user.id, asked.client.id, given, page["open"])
+            Consent.give(current_user.id, asked.client.id, given, page["open"], wanted)
             audit.record(
                 "consent.given",
                 application=asked.client,

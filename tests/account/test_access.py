@@ -17,6 +17,7 @@ PAGES = (
 )
 ACTIONS = (
     "/account/connections/c_x/remove",
+    "/account/connections/c_x/ask-again",
     "/account/sessions/1/end",
     "/account/sessions/end-others",
     "/account/sessions/end-all",

@@ -2,8 +2,8 @@
 
 import pytest
 
-from portal.models import Consent, Refusal
-from tests.factories import make_application, make_scope, make_user
+from portal.models import Application, Consent, Refusal, Scope
+from tests.factories import make_application, make_scope, make_user, post
 from tests.flows import RelyingApp, query
 
 ISSUER = "http://localhost:8000"
@@ -69,10 +69,55 @@ def test_leaving_a_further_scope_unticked_keeps_what_was_allowed_before(rp, brow
     browser = browser_of(bob)
     rp.sign_in(browser, scope="openid profile")
     page = rp.authorize(browser, scope="openid profile email")
+    assert query(rp.decide(browser, page, decision="deny"))["error"] == "access_denied"
+    page = rp.authorize(browser, scope="openid profile email")
     tokens = rp.redeem(query(rp.decide(browser, page, ticked=[]))["code"]).get_json()
     assert tokens["scope"] == "openid profile"
-    page = rp.authorize(browser, scope="openid profile email")
-    assert query(rp.decide(browser, page, decision="deny"))["error"] == "access_denied"
+
+
+def test_what_was_left_out_is_not_asked_for_at_each_sign_in(rp, browser_of, bob):
+    browser = browser_of(bob)
+    rp.sign_in(browser, scope="openid profile email", ticked=["openid", "profile"])
+    for changes in ({}, {"prompt": "none"}, {"scope": "email profile openid"}):
+        answer = rp.authorize(browser, **{"scope": "openid profile email", **changes})
+        tokens = rp.redeem(query(answer)["code"]).get_json()
+        assert set(tokens["scope"].split()) == {"openid", "profile"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scope": "openid email"},
+        {"scope": "openid profile email reports:write"},
+        {"scope": "email"},
+        {"prompt": "consent"},
+    ],
+)
+def test_another_request_asks_about_it(rp, browser_of, bob, changes):
+    browser = browser_of(bob)
+    rp.sign_in(browser, scope="openid profile email", ticked=["openid", "profile"])
+    page = rp.authorize(browser, **{"scope": "openid profile email", **changes})
+    assert 'value="email"' in page.text
+
+
+def test_a_person_can_be_asked_again_about_what_they_left_out(rp, browser_of, bob):
+    browser = browser_of(bob)
+    asked = {"scope": "openid profile email"}
+    rp.sign_in(browser, **asked, ticked=["openid", "profile"])
+    assert "Not allowed: See your e-mail address." in browser.get("/account/connections").text
+    client_id = rp.application.client_id
+    post(browser, f"/account/connections/{client_id}/ask-again", page="/account/connections")
+    assert "Not allowed" not in browser.get("/account/connections").text
+    assert rp.sign_in(browser, **asked, ticked=["email"])["scope"] == "openid profile email"
+
+
+def test_a_scope_that_was_deleted_and_made_anew_is_asked_for(rp, browser_of, bob):
+    browser = browser_of(bob)
+    rp.sign_in(browser, scope="openid reports:write", ticked=["openid"])
+    Scope.get_by_id("reports:write").remove()
+    make_scope("reports:write")
+    Application.get_by_id(rp.application.id).change(scopes=["openid", "reports:write"])
+    assert 'value="reports:write"' in rp.authorize(browser, scope="openid reports:write").text
 
 
 def test_the_page_says_how_long_access_lasts(app, alice, rp, browser_of, bob):
