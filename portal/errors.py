@@ -52,12 +52,17 @@ def init_app(app: Flask) -> None:
     """Answer every error of a page with a page, of the protocol with JSON."""
     # Two slashes in a row are another address: werkzeug would redirect by the Host header.
     app.url_map.merge_slashes = False
-    app.register_error_handler(CSRFError, lambda error: _answer(400, STALE_FORM))
+    app.register_error_handler(CSRFError, stale_form)
     app.register_error_handler(HTTPException, _http_error)
     for failure in DATABASE_FAILURES:
         app.register_error_handler(failure, _database_error)
     app.register_error_handler(WrongSecretKey, _no_keys)
     app.register_error_handler(Exception, _unexpected)
+
+
+def stale_form(error: CSRFError) -> Response:
+    """The form is of another session, or too old."""
+    return _answer(400, STALE_FORM)
 
 
 def _http_error(error: HTTPException) -> Response | HTTPException:

@@ -5,12 +5,14 @@ from urllib.parse import parse_qs, urlsplit
 import flask_login
 from flask import redirect, request, session
 from flask_login import current_user
+from flask_wtf.csrf import CSRFError
 from werkzeug.wrappers import Response
 
 from portal import audit
 from portal.account import blueprint
 from portal.credentials import password_matches
 from portal.database import transaction
+from portal.errors import stale_form
 from portal.htmx import render
 from portal.metrics import sign_ins_tried
 from portal.models import Application, Session, Throttle, User
@@ -22,6 +24,7 @@ from portal.security import may_redirect_anywhere, safe_next, see_other
 WRONG = "The username or password is wrong."
 THROTTLED = "Too many wrong passwords for this account. Wait a minute, then try again."
 INCOMPLETE = "Enter your username and your password."
+STALE = "The page was open for too long, or you signed out in another tab. Sign in again."
 
 PURPOSE = "password"
 AUTHORIZE = "/oauth/authorize"
@@ -63,6 +66,17 @@ def log_in() -> Response:
     sign_in(user)
     sign_ins_tried("accepted").inc()
     return see_other(safe_next(request.values.get("next"), start_page()))
+
+
+@blueprint.errorhandler(CSRFError)
+def _stale_form(error: CSRFError) -> Response:
+    """Who signed in in another tab meanwhile goes on; who is signed out gets a fresh form."""
+    if request.endpoint != "account.log_in":
+        return stale_form(error)
+    may_redirect_anywhere()
+    if current_user.is_authenticated:
+        return see_other(safe_next(request.values.get("next"), start_page()))
+    return _page(400, STALE)
 
 
 def _may_enter(user: User | None, password: str) -> bool:

@@ -124,6 +124,27 @@ class TestSigningIn:
         assert response.status_code == 400
         assert not Session.of(bob.id)
 
+    def test_a_form_from_before_another_tab_signed_in_goes_on(self, client, bob):
+        stale = csrf_token(client, "/login")
+        log_in(client)
+        data = {"username": "bob", "password": PASSWORD, "next": "/account/sessions"}
+        response = client.post("/login", data={"csrf_token": stale, **data})
+
+        assert (response.status_code, response.location) == (303, "/account/sessions")
+
+    def test_a_form_from_before_another_tab_signed_out_can_be_sent_again(self, browser_of, bob):
+        browser = browser_of(bob)
+        stale = csrf_token(browser, "/login?reauth=1")
+        post(browser, "/logout", page="/account/sessions")
+        data = {"username": "bob", "password": PASSWORD, "next": "/account/sessions"}
+        page = browser.post("/login", data={"csrf_token": stale, **data})
+
+        assert "Sign in again." in alert(page)
+        assert 'value="bob"' in page.text
+        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text)[1]
+        response = browser.post("/login", data={"csrf_token": token, **data})
+        assert (response.status_code, response.location) == (303, "/account/sessions")
+
     def test_an_old_hash_moves_to_todays_parameters(self, client, bob):
         old = credentials.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
         User.update(password_hash=old.hash(PASSWORD)).where(User.id == bob.id).execute()
