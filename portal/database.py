@@ -40,7 +40,9 @@ SQLITE_PRAGMAS = {
     "busy_timeout": 10_000,
     "foreign_keys": 1,
     "cache_size": -64 * 1024,
-    "mmap_size": 1024 * 1024 * 1024,
+    # SQLite maps all of it anew after another process wrote: in a large file that costs more
+    # than it saves.
+    "mmap_size": 128 * 1024 * 1024,
     "wal_autocheckpoint": 4000,
 }
 #: So long waits a thread that others wait for.
