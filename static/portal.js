@@ -123,3 +123,6 @@ reveal(document);
 addEventListener("load", () => setTimeout(() => {
   if (document.activeElement === document.body) document.querySelector("[data-focus]")?.focus();
 }, 100));
+
+// On a phone the tabs do not all fit: bring the page's own into view.
+document.querySelector(".tab[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });

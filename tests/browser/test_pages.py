@@ -386,3 +386,24 @@ def test_the_pages_of_somebody_who_leaves(tour, portal):
     with portal.models():
         samples.remove_somebody_who_leaves()
     assert [*tour.found, *heir.found] == []
+
+
+def test_a_long_name_leaves_the_header_one_line(tour, portal):
+    with portal.models():
+        name = "Maximiliane-Alexandra Freifrau von Hohenstein-Wittelsbach zu Schwarzburg"
+        factories.make_user("maximiliane", name=name, is_admin=True)
+    steps.visit(tour.page, f"{portal.address}/admin/applications", "maximiliane")
+    for width in (1280, 1024, 768, NARROW):
+        tour.page.set_viewport_size({"width": width, "height": 800})
+        assert tour.page.locator(".topbar").bounding_box()["height"] <= 60, width
+    tour.see("long-name")
+    assert tour.found == []
+
+
+def test_the_tab_of_the_page_is_in_view_on_a_phone(tour, portal):
+    tour.page.set_viewport_size({"width": NARROW, "height": 800})
+    with portal.models():
+        client_id = Application.get(Application.name == "Acme Reports").client_id
+    steps.visit(tour.page, f"{portal.address}/admin/applications/{client_id}", "priya")
+    tour.page.locator(".tab").last.click()
+    expect(tour.page.locator(".tab[aria-current]")).to_be_in_viewport()
