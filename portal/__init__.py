@@ -52,7 +52,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     admin.init_app(app)
     cli.init_app(app)
     app.context_processor(
-        lambda: {"htmx_script": app.extensions["portal.htmx"], "current_user": current_user}
+        lambda: {
+            "htmx_script": app.extensions["portal.htmx"],
+            "current_user": current_user,
+            "setup_command": settings.setup_command,
+        }
     )
     app.wsgi_app = Diagnosis(app.wsgi_app, settings)  # type: ignore[method-assign]
     if isinstance(opened, PooledPostgres):

@@ -136,6 +136,12 @@ class Settings:
         _check_mail(made)
         return made
 
+    @property
+    def setup_command(self) -> str:
+        """What makes another link for the first administrator, in a shell on the server."""
+        follows = self.issuer == f"http://localhost:{self.port}" and self.port != Settings.port
+        return f"{f'PORT={self.port} ' if follows else ''}flask --app wsgi setup-link"
+
 
 def _refuse_unknown(environ: Mapping[str, str], known: Mapping[str, object]) -> None:
     files = {f"{env}_FILE" for env, f in known.items() if f.metadata["secret"]}  # type: ignore[attr-defined]

@@ -257,3 +257,15 @@ def test_a_wrong_setting_stops_the_server_with_one_line():
     )
     assert done.returncode == 1
     assert done.stderr == "Error: There is no setting PORTAL_ISUER. Did you mean PORTAL_ISSUER?\n"
+
+
+@pytest.mark.parametrize(
+    ("environ", "begins"),
+    [
+        ({}, "flask"),
+        ({"PORT": "8471"}, "PORT=8471 flask"),
+        ({"PORT": "8471", "PORTAL_ISSUER": "https://login.example.org"}, "flask"),
+    ],
+)
+def test_the_command_for_a_link_is_for_the_address_that_is_served(tmp_path, environ, begins):
+    assert Settings.from_env(environ, tmp_path).setup_command == f"{begins} --app wsgi setup-link"
