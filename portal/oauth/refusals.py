@@ -5,6 +5,7 @@ for causes that it must not tell apart); the operator gets `title` and `hint` on
 application's page; the person gets a page with a reference that leads the operator there.
 """
 
+import re
 from dataclasses import dataclass
 
 from authlib.oauth2 import OAuth2Error
@@ -24,7 +25,12 @@ class Reason:
     status: int = 400
     #: Whether the operator gets to see it: a person's own "no" is nobody's mistake.
     noted: bool = True
+    #: Whether the detail is names of parameters, which the application may hear as well.
+    names: bool = False
 
+
+#: What may stand in an `error_description`, whatever was sent.
+NAMES = re.compile(r"[a-z_]{1,40}(, [a-z_]{1,40}){0,9}")
 
 REASONS: dict[str, Reason] = {}
 
@@ -38,8 +44,9 @@ def _reason(
     *,
     status: int = 400,
     noted: bool = True,
+    names: bool = False,
 ) -> Reason:
-    reason = Reason(code, error, sentence, title, hint, status, noted)
+    reason = Reason(code, error, sentence, title, hint, status, noted, names)
     REASONS[reason.code] = reason
     return reason
 
@@ -56,8 +63,9 @@ class Refused(OAuth2Error):
         redirect_uri: str | None = None,
         secret_id: int | None = None,
     ) -> None:
+        named = reason.names and NAMES.fullmatch(detail)
         super().__init__(
-            description=reason.sentence,
+            description=f"{reason.sentence[:-1]}: {detail}." if named else reason.sentence,
             status_code=reason.status,
             error=reason.error,
             redirect_uri=redirect_uri,
@@ -118,6 +126,7 @@ REPEATED_PARAMETER = _reason(
     "A parameter is repeated.",
     "A parameter is sent twice",
     "Each parameter may be sent once (RFC 6749, section 3.2).",
+    names=True,
 )
 PARAMETER_MISSING = _reason(
     "parameter_missing",
@@ -125,6 +134,7 @@ PARAMETER_MISSING = _reason(
     "A required parameter is missing.",
     "A required parameter is missing",
     "The detail names the parameter that the application must send.",
+    names=True,
 )
 REQUEST_OBJECT = _reason(
     "request_object",
@@ -379,6 +389,7 @@ PARAMETER_INVALID = _reason(
     "A parameter has an invalid value.",
     "A parameter has an invalid value",
     "The detail names the parameter that the application must correct.",
+    names=True,
 )
 ACR_UNMET = _reason(
     "acr_unmet",

@@ -351,12 +351,25 @@ def test_every_reason_can_be_met(scene, code):
     if response.is_json:
         assert response.status_code == reason.status
         assert response.get_json()["error"] == reason.error
-        assert response.get_json()["error_description"] == reason.sentence
+        heard = response.get_json()["error_description"]
+        named = f"{reason.sentence[:-1]}: {Refusal.get().detail}." if reason.names else ""
+        assert heard == (named or reason.sentence)
     elif response.status_code == 303:
         assert query(response)["error"] == reason.error
     else:
         assert response.status_code == 400
         assert Refusal.get().reference in response.get_data(as_text=True)
+
+
+def test_the_application_hears_which_parameter_is_wrong(rp, browser_of, bob):
+    def heard(data):
+        return rp.post("/oauth/token", data).get_json()["error_description"]
+
+    assert heard({}) == "A required parameter is missing: grant_type."
+    code = {"grant_type": "authorization_code", "redirect_uri": rp.redirect_uri}
+    assert heard(code) == "A required parameter is missing: code."
+    assert heard({"grant_type": ["a", "b"]}) == "A parameter is repeated: grant_type."
+    assert heard({'gr"ant\u00e9': ["a", "b"]}) == "A parameter is repeated."
 
 
 @pytest.mark.parametrize("reason", REASONS.values(), ids=lambda reason: reason.code)
