@@ -119,12 +119,14 @@ def start_page() -> str:
 
 def _page(status: int, error: str = "", wait: int = 0) -> Response:
     target = safe_next(request.values.get("next"), "")
+    again = current_user.username if current_user.is_authenticated else ""
     response = render(
         "account/login.html",
         status=status,
         error=error,
         errors=bool(error),
-        username=request.form.get("username", request.args.get("login_hint", "")),
+        username=request.form.get("username", request.args.get("login_hint", again)),
+        again=again,
         next=target,
         continue_to=_application_behind(target),
         no_administrator=not error and not User.administrators(),

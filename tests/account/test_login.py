@@ -224,6 +224,13 @@ class TestSigningInAgain:
 
         assert response.status_code == 200
         assert 'name="password"' in response.text
+        assert "You are signed in as <strong>bob</strong>." in response.text
+        assert 'value="bob"' in response.text
+
+    def test_the_application_may_name_somebody_else(self, browser_of, bob):
+        page = browser_of(bob).get("/login?reauth=1&login_hint=charlie").text
+        assert 'value="charlie"' in page
+        assert 'value="bob"' not in page
 
     def test_a_new_session_replaces_the_old_one(self, browser_of, bob):
         browser = browser_of(bob)
