@@ -34,7 +34,8 @@ from portal.models.user import fold
 from portal.oauth import application_rules
 from portal.text import plural
 
-SHOWN_PROBLEMS = 3
+#: Of one field, so that whoever pasted many addresses corrects them in one round.
+SHOWN_PROBLEMS = 20
 KEEP_DAYS = ("0", "1", "7", "30")
 
 
