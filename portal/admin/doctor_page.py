@@ -62,7 +62,8 @@ def others_with(case: Case) -> list[Application]:
     if case.refusal.reason != REDIRECT_URI_MISMATCH.code or case.application is None:
         return []
     sent = case.refusal.detail
-    if not sent or " " in sent:
+    is_its_own = redirect_uris.matches(sent, case.application.redirect_uris)
+    if is_its_own or not sent or " " in sent:
         return []
     holds = fn.INSTR if on_sqlite() else fn.STRPOS
     found: Any = Application.select().where(

@@ -97,6 +97,15 @@ def test_an_address_of_another_application_is_named(browser, acme, bob):
     assert "Longer" not in text
 
 
+def test_an_address_that_a_split_copied_accuses_nobody(browser, acme, bob):
+    page = noted(acme, SLASH)
+    send(browser, page + "/register")
+    make_application(bob, name="Acme Reports (2)", redirect_uris=[REDIRECT_URI, SLASH])
+    text = browser.get(page).text
+    assert "This address is registered now" in text
+    assert "wrong client ID" not in text
+
+
 def test_a_reference_is_found_as_people_type_it(browser, acme):
     page = noted(acme, SLASH)
     reference = page.rpartition("/")[2]
