@@ -245,17 +245,22 @@ def _requests(row: Application, refused: list[Refused]) -> Finding:
 
 
 def _in_few_words(refused: list[Refused]) -> str:
-    """The kind that happened last: what was mended since does not come again.
+    """The kind of the one to speak of, and how often it happened.
 
     A row counts from its first day on, so an older one counts more than today's and is said without
     a number.
     """
-    kind = _kind(max(refused, key=lambda it: (it.last_at, it.times)).reason)
+    kind = _kind(_latest(refused).reason)
     same = [it for it in refused if _kind(it.reason) == kind]
     times, today = sum(it.times for it in same), min(it.first_at for it in same) > now() - DAY
     if today:
         return f"{plural(times, kind)} today"
     return f"{kind[0].upper()}{kind[1:]}s today"
+
+
+def _latest(refused: list[Refused]) -> Refused:
+    """The one to speak of, in words, advice and link: what was mended does not come again."""
+    return max(refused, key=lambda it: (it.last_at, it.times))
 
 
 def _kind(reason: str) -> str:
@@ -411,9 +416,8 @@ def _with_doctor(application: Application, found: Finding, facts: Facts) -> Find
     """The same finding with the latest refusal's own advice, and a link to it at the doctor."""
     if found.check != "requests" or found.colour == GREEN:
         return found
-    # The kind that the words name; refusals that are over are not among these.
-    most = max(facts.refused, key=lambda it: it.times).reason
-    last = next((it for it in Refusal.of(application.id, 50) if it.reason == most), None)
+    reason = _latest(facts.refused).reason
+    last = next((it for it in Refusal.of(application.id, 50) if it.reason == reason), None)
     if last is None:
         return found
     return found._replace(

@@ -151,6 +151,19 @@ def test_a_machine_is_green_once_it_was_served_again(app, alice):
     assert check(Application.with_client_id(it.client_id)).colour == "green"
 
 
+def test_title_advice_and_link_are_of_the_same_refusal(app, alice):
+    it, _ = make_application(alice)
+    saved = it.redirect_uris[0]
+    for _ in range(3):
+        refuse(it, 600, detail=saved)  # saved since
+    reference = Refusal.note(it.id, "scope_not_allowed", "address")
+    found = check(Application.with_client_id(it.client_id)).next
+    assert found.text == "1 scope error today"
+    assert found.advice.startswith("Tick the scope")
+    assert found.url == f"/admin/doctor/{reference}"
+    assert found.reference == reference
+
+
 def test_the_first_use_takes_never_used_away_at_once(app, alice):
     it, _ = make_application(alice)
     later(app, it, created_at=now() - 15 * DAY)
