@@ -58,16 +58,17 @@ def show_own_refusal(client_id: str, reference: str) -> Response:
     if refusal is None or refusal.application_id != application.id:
         abort(404)
     sent, saved = refusal.detail, None
+    reason = REASONS.get(refusal.reason)
     if refusal.reason == REDIRECT_URI_MISMATCH.code:
         saved = redirect_uris.nearest(sent, application.redirect_uris)
     return render(
         "account/refusal.html",
         application=application,
         refusal=refusal,
-        reason=REASONS.get(refusal.reason),
+        reason=reason,
         saved=saved,
         diff=redirect_uris.explain(sent, saved) if saved else [],
-        advice=mismatch.told(sent, saved) if saved else "",
+        advice=mismatch.told(sent, saved) if saved else reason.advice(sent) if reason else "",
         is_settled=_is_settled(refusal, application),
     )
 

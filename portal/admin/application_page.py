@@ -155,7 +155,7 @@ def plain(refusal: Refusal) -> ShownRefusal:
     reason = REASONS.get(refusal.reason)
     return ShownRefusal(
         title=reason.title if reason else refusal.reason,
-        sentence=reason.hint if reason else "",
+        sentence=reason.advice(refusal.detail) if reason else "",
         count=refusal.count,
         last_at=refusal.last_at,
         reference=refusal.reference,

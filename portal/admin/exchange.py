@@ -44,14 +44,15 @@ ADVICE = {
     refusals.DEVICE_PENDING.code: "Open the device page, decide there, then ask again.",
     refusals.ACCESS_DENIED.code: "The application is told so, and must not ask again by itself.",
 }
-#: Where to put it right: the words of the link, the beginning of its address, and its end.
-SETTINGS = ("Change its settings", "/admin/applications/", "/edit")
-ITS_SECRETS = ("Look at its secrets", "/admin/secrets/", "")
+#: Where to put it right: the words of the link, and its address for a client ID.
+SETTINGS = ("Change its settings", "/admin/applications/{}/edit")
+ITS_SECRETS = ("Look at its secrets", "/admin/secrets/{}")
 FIXES = {
     refusals.GRANT_NOT_ALLOWED.code: SETTINGS,
     refusals.SCOPE_NOT_ALLOWED.code: SETTINGS,
+    refusals.SCOPE_UNKNOWN.code: ("Open the scopes", "/admin/scopes"),
     refusals.PKCE_MISSING.code: SETTINGS,
-    refusals.APPLICATION_DISABLED.code: ("Enable it on its page", "/admin/applications/", ""),
+    refusals.APPLICATION_DISABLED.code: ("Enable it on its page", "/admin/applications/{}"),
     **{
         reason.code: ITS_SECRETS
         for reason in (
@@ -209,14 +210,14 @@ def answered(exchange: Exchange, answer: dict[str, str], checks: list[tuple[bool
 def cause_of(application: Application, error: Refused) -> dict[str, Any]:
     """The doctor's words for a refusal, and where to put it right."""
     reason = error.reason
-    words, before, after = FIXES.get(reason.code, ("", "", ""))
+    words, address = FIXES.get(reason.code, ("", ""))
     return {
         "code": reason.code,
         "title": reason.title,
-        "hint": reason.hint or ADVICE.get(reason.code, reason.sentence),
+        "hint": reason.advice(error.detail) or ADVICE.get(reason.code, reason.sentence),
         "detail": error.detail,
         "label": LABELS.get(reason.code, "Sent"),
-        "fix": (words, f"{before}{application.client_id}{after}") if words else None,
+        "fix": (words, address.format(application.client_id)) if words else None,
     }
 
 

@@ -431,7 +431,7 @@ def _with_doctor(application: Application, found: Finding, facts: Facts) -> Find
 def _advice(application: Application, refusal: Refusal) -> str:
     reason, sent, saved = REASONS.get(refusal.reason), refusal.detail, application.redirect_uris
     if reason is not REDIRECT_URI_MISMATCH:
-        return reason.hint if reason else ""
+        return reason.advice(sent) if reason else ""
     if redirect_uris.matches(sent, saved):
         return "The address has been saved since: sign in once to see it work."
     nearest = redirect_uris.nearest(sent, saved)

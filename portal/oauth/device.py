@@ -20,9 +20,10 @@ from portal.oauth import blueprint, current_server
 from portal.oauth.consent import stale_page
 from portal.oauth.decision import StalePage, access_lasts, granted, questions, seal, unseal
 from portal.oauth.door import answer_machine
-from portal.oauth.refusals import GRANT_NOT_ALLOWED, SCOPE_NOT_ALLOWED, refuse
+from portal.oauth.refusals import GRANT_NOT_ALLOWED, refuse
 from portal.oauth.request_filter import BASIC, NONE, POST
 from portal.oauth.resources import asked_resources
+from portal.oauth.scopes import refuse_scopes
 from portal.security import csrf, may_redirect_anywhere, sign_in_required
 
 UNKNOWN_CODE = (
@@ -46,7 +47,7 @@ class DeviceAuthorization(DeviceAuthorizationEndpoint):
             raise refuse(GRANT_NOT_ALLOWED, application_id=client.id, detail=DEVICE_CODE)
         scope = client.get_allowed_scope(request.payload.scope)
         if scope is None:
-            raise refuse(SCOPE_NOT_ALLOWED, application_id=client.id, detail=request.payload.scope)
+            raise refuse_scopes(client, request.payload.scope)
         settings = self.server.settings
         row, device_code = DeviceCode.start(
             client.id,

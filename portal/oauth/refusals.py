@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from authlib.oauth2 import OAuth2Error
 
 BAD_CLIENT = "Invalid client ID or secret"
+#: Where a hint names what was sent, and how much of it.
+SENT, SENT_LENGTH = "{sent}", 80
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,12 @@ class Reason:
     noted: bool = True
     #: Whether the detail is names of parameters, which the application may hear as well.
     names: bool = False
+
+    def advice(self, detail: str) -> str:
+        """The hint, with what was sent where it names that: short and printable."""
+        clean = "".join(c if c.isprintable() else "�" for c in ", ".join(detail.split()))
+        short = clean if len(clean) <= SENT_LENGTH else f"{clean[: SENT_LENGTH - 1]}…"
+        return self.hint.replace(SENT, short)
 
 
 #: What may stand in an `error_description`, whatever was sent.
@@ -336,6 +344,22 @@ SCOPE_NOT_ALLOWED = _reason(
     "The application may not ask for this scope.",
     "A scope that the application may not ask for",
     "Tick the scope in the application's settings, or take it out of the application's request.",
+)
+SCOPE_PERSONAL = _reason(
+    "scope_personal",
+    "invalid_scope",
+    SCOPE_NOT_ALLOWED.sentence,
+    "A scope about a person, without a person",
+    f"Needs a person who signs in: {SENT}. Client Credentials acts for nobody, so it cannot have"
+    " that, whatever is ticked: take it out of the application's request.",
+)
+SCOPE_UNKNOWN = _reason(
+    "scope_unknown",
+    "invalid_scope",
+    SCOPE_NOT_ALLOWED.sentence,
+    "There is no such scope",
+    f"Not in the catalogue: {SENT}. Add it under Admin > Scopes and tick it in the application's"
+    " settings, or correct the application's request.",
 )
 SCOPE_EXCEEDS = _reason(
     "scope_exceeds",

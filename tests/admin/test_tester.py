@@ -118,6 +118,17 @@ def test_a_flow_that_is_off_says_so_before_the_browser_leaves(alice, browser_of)
     assert f"/admin/applications/{application.client_id}/edit" in text_of(page)
 
 
+def test_a_scope_that_no_tick_helps_says_what_does(alice, browser_of):
+    application, secret = make_application(alice, grants=[CLIENT_CREDENTIALS])
+    browser, flow = browser_of(alice), "client-credentials"
+    personal = text_of(begin(browser, application, flow, scope="openid", secret=secret))
+    assert "Needs a person who signs in: openid." in personal
+    assert "Change its settings" not in personal
+    unknown = text_of(begin(browser, application, flow, scope="nope", secret=secret))
+    assert "Not in the catalogue: nope." in unknown
+    assert 'href="/admin/scopes">Open the scopes' in unknown
+
+
 def test_a_device_is_played_until_the_person_decides(alice, browser_of):
     application, _ = make_application(alice, grants=[DEVICE_CODE], confidential=False)
     browser = browser_of(alice)

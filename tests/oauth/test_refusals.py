@@ -1,6 +1,7 @@
 """Every reason to refuse can be met, and the operator learns which one it was."""
 
 import time
+from html import unescape
 
 import pytest
 import time_machine
@@ -8,7 +9,7 @@ import time_machine
 from portal.models import ApplicationSecret, AuthorizationCode, Consent, DeviceCode, Refusal
 from portal.oauth.refusals import REASONS
 from tests.doors import through_both_doors
-from tests.factories import post
+from tests.factories import make_scope, post
 from tests.flows import DEVICE_GRANT, basic, query
 
 pytestmark = through_both_doors
@@ -175,6 +176,14 @@ def story_of_grant_not_allowed(s):
 
 
 def story_of_scope_not_allowed(s):
+    return s.rp.authorize(s.browser, scope="address")
+
+
+def story_of_scope_personal(s):
+    return s.rp.token("client_credentials", scope="openid")
+
+
+def story_of_scope_unknown(s):
     return s.rp.authorize(s.browser, scope="admin:all")
 
 
@@ -370,6 +379,29 @@ def test_the_application_hears_which_parameter_is_wrong(rp, browser_of, bob):
     assert heard(code) == "A required parameter is missing: code."
     assert heard({"grant_type": ["a", "b"]}) == "A parameter is repeated: grant_type."
     assert heard({'gr"ant\u00e9': ["a", "b"]}) == "A parameter is repeated."
+
+
+@pytest.mark.parametrize(
+    ("scope", "says"),
+    [
+        ("openid reports:read", "Needs a person who signs in: openid. Client Credentials"),
+        ("phone email", "Needs a person who signs in: phone, email. Client Credentials"),
+        ("reports:read nope", "Not in the catalogue: nope. Add it under Admin > Scopes"),
+        ("reports:write", "Tick the scope in the application's settings"),
+    ],
+)
+def test_the_advice_about_a_scope_helps_wherever_it_is_read(rp, browser_of, alice, scope, says):
+    make_scope("reports:write")
+    answer = rp.token("client_credentials", scope=scope)
+    # The caller cannot tell them apart.
+    assert answer.get_json()["error_description"] == "The application may not ask for this scope."
+    browser, reference = browser_of(alice), Refusal.get().reference
+    own = f"/account/applications/{rp.client_id}"
+    pages = (f"/admin/applications/{rp.client_id}", f"/admin/doctor/{reference}")
+    for page in (*pages, own, f"{own}/refusals/{reference}"):
+        text = unescape(browser.get(page).text)
+        assert says in text
+        assert ("Tick the scope" in text) is says.startswith("Tick")
 
 
 @pytest.mark.parametrize("reason", REASONS.values(), ids=lambda reason: reason.code)

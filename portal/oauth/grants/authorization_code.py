@@ -24,6 +24,7 @@ from portal.oauth.grants.base import PortalGrant
 from portal.oauth.issuing import start_family
 from portal.oauth.refusals import refuse
 from portal.oauth.resources import asked_resources
+from portal.oauth.scopes import refuse_scopes
 
 
 class Code:
@@ -66,7 +67,7 @@ class AuthorizationCodeGrant(PortalGrant, grants.AuthorizationCodeGrant):
     def validate_requested_scope(self) -> None:
         client, asked = self.request.client, self.request.payload.scope
         if client.get_allowed_scope(asked) is None:
-            raise refuse(refusals.SCOPE_NOT_ALLOWED, application_id=client.id, detail=asked)
+            raise refuse_scopes(client, asked)
 
     def save_code(self, user: Any) -> str:
         """Store a code for what the person decided, and return it (RFC 6749 §4.1.2)."""

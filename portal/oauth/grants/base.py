@@ -4,13 +4,9 @@ from typing import Any
 
 from portal.oauth.id_token import make_id_token
 from portal.oauth.issuing import Bearer, issue_access_token
-from portal.oauth.refusals import (
-    GRANT_NOT_ALLOWED,
-    PARAMETER_MISSING,
-    SCOPE_NOT_ALLOWED,
-    refuse,
-)
+from portal.oauth.refusals import GRANT_NOT_ALLOWED, PARAMETER_MISSING, refuse
 from portal.oauth.request_filter import BASIC, NONE, POST
+from portal.oauth.scopes import refuse_scopes
 
 
 class PortalGrant:
@@ -47,7 +43,7 @@ class PortalGrant:
         client, granted = self.request.client, scope
         scope = " ".join(name for name in granted.split() if name in client.scopes)
         if not scope:
-            raise refuse(SCOPE_NOT_ALLOWED, application_id=client.id, detail=granted)
+            raise refuse_scopes(client, granted)
         bearer = Bearer(decision.id, decision.user_id, decision.sub, decision.auth_time)
         access_token = issue_access_token(self.server, client, scope, resources, bearer)
         id_token = None

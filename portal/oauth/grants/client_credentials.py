@@ -4,8 +4,8 @@ from authlib.oauth2.rfc6749 import grants
 
 from portal.oauth.grants.base import PortalGrant
 from portal.oauth.issuing import Bearer, issue_access_token
-from portal.oauth.refusals import SCOPE_NOT_ALLOWED, refuse
 from portal.oauth.resources import asked_resources
+from portal.oauth.scopes import refuse_scopes
 
 
 class ClientCredentialsGrant(PortalGrant, grants.ClientCredentialsGrant):
@@ -15,7 +15,7 @@ class ClientCredentialsGrant(PortalGrant, grants.ClientCredentialsGrant):
         client, asked = self.request.client, self.request.payload.scope
         scope = client.get_machine_scope(asked)
         if scope is None:
-            raise refuse(SCOPE_NOT_ALLOWED, application_id=client.id, detail=asked)
+            raise refuse_scopes(client, asked, for_itself=True)
         self.request.scope = scope
 
     def create_token_response(self) -> tuple:
