@@ -26,6 +26,7 @@ from portal.models import (
     Trust,
 )
 from portal.models.application import AUTHORIZATION_CODE, DEVICE_CODE, FILTERS
+from portal.models.refusal import CODE_FLOW_OFF
 from portal.models.search import is_one_of
 from portal.models.secret_network import shared_secrets
 from portal.rotation import needed_but_ending
@@ -72,8 +73,12 @@ def refusals_that_count(moment: Any, *columns: Any) -> Select:
 
 
 def nothing_worked_since() -> Any:
-    """The condition, for `refusals_that_count`, that the application got no token since."""
-    return Refusal.last_at > Application.last_used_at + NOTED_SECONDS
+    """The condition, for `refusals_that_count`, that the application got no token since.
+
+    What any link brings about says nothing of that: the application does not use the flow.
+    """
+    own = Refusal.reason != CODE_FLOW_OFF
+    return own & (Refusal.last_at > Application.last_used_at + NOTED_SECONDS)
 
 
 def secrets_that_end(moment: Any, *columns: Any) -> Select:

@@ -9,8 +9,9 @@ from portal.account import blueprint
 from portal.htmx import render
 from portal.models import Application, Offer, Refusal
 from portal.oauth import mismatch, redirect_uris
+from portal.oauth.advice import advice, cause
 from portal.oauth.checkup import check, check_rows
-from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH
+from portal.oauth.refusals import REDIRECT_URI_MISMATCH
 from portal.reuse import report
 from portal.rotation import verdict
 from portal.security import sign_in_required
@@ -42,8 +43,10 @@ def show_own_application(client_id: str) -> Response:
         secrets=[(it, verdict(it, live)) for it in live],
         connected=application.people_connected(),
         checkup=check(application),
-        refusals=Refusal.of(application.id),
-        reasons=REASONS,
+        refusals=[
+            (it, cause(it, application), advice(it, application))
+            for it in Refusal.of(application.id)
+        ],
         notices=_notices([application]),
         reuse=report(application),
     )
@@ -57,9 +60,8 @@ def show_own_refusal(client_id: str, reference: str) -> Response:
     refusal = Refusal.with_reference(reference)
     if refusal is None or refusal.application_id != application.id:
         abort(404)
-    sent, saved = refusal.detail, None
-    reason = REASONS.get(refusal.reason)
-    if refusal.reason == REDIRECT_URI_MISMATCH.code:
+    sent, saved, reason = refusal.detail, None, cause(refusal, application)
+    if reason is REDIRECT_URI_MISMATCH:
         saved = redirect_uris.nearest(sent, application.redirect_uris)
     return render(
         "account/refusal.html",
@@ -68,7 +70,7 @@ def show_own_refusal(client_id: str, reference: str) -> Response:
         reason=reason,
         saved=saved,
         diff=redirect_uris.explain(sent, saved) if saved else [],
-        advice=mismatch.told(sent, saved) if saved else reason.advice(sent) if reason else "",
+        advice=mismatch.told(sent, saved) if saved else advice(refusal, application),
         is_settled=_is_settled(refusal, application),
     )
 
@@ -103,6 +105,5 @@ def _notices(applications: list[Application]) -> list[tuple[Application, Refusal
 
 def _is_settled(refusal: Refusal, application: Application) -> bool:
     """Whether the address that was refused is registered now."""
-    return refusal.reason == REDIRECT_URI_MISMATCH.code and redirect_uris.matches(
-        refusal.detail, application.redirect_uris
-    )
+    is_mismatch = cause(refusal, application) is REDIRECT_URI_MISMATCH
+    return is_mismatch and redirect_uris.matches(refusal.detail, application.redirect_uris)

@@ -25,8 +25,9 @@ from portal.models.audit_search import AuditSearch
 from portal.models.refusal import DETAIL_LENGTH, NOBODY
 from portal.models.scope import PERSONAL
 from portal.oauth import application_rules, effects, mismatch, redirect_uris
+from portal.oauth.advice import advice, cause
 from portal.oauth.checkup import check
-from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH, REFRESH_REUSED
+from portal.oauth.refusals import GRANT_CODE_OFF, REDIRECT_URI_MISMATCH, REFRESH_REUSED
 
 SHOWN_SECRETS = 10
 SHOWN_EVENTS = 5
@@ -109,6 +110,8 @@ class ShownRefusal:
     can_save: bool = False
     #: An old refresh token came: the connections' page knows more.
     is_reuse: bool = False
+    #: A grant flow must be ticked first.
+    is_flow_off: bool = False
 
 
 def refusals_of(application: Application) -> list[ShownRefusal]:
@@ -131,8 +134,8 @@ def savable_uri(application: Application, uri: str) -> str | None:
 
 
 def shown(refusal: Refusal, application: Application) -> ShownRefusal:
-    if refusal.reason != REDIRECT_URI_MISMATCH.code:
-        return plain(refusal)
+    if cause(refusal, application) is not REDIRECT_URI_MISMATCH:
+        return plain(refusal, application)
     title, sent = REDIRECT_URI_MISMATCH.title, refusal.detail
     when = (refusal.count, refusal.last_at, refusal.reference)
     if redirect_uris.matches(sent, application.redirect_uris):
@@ -151,17 +154,18 @@ def shown(refusal: Refusal, application: Application) -> ShownRefusal:
     )
 
 
-def plain(refusal: Refusal) -> ShownRefusal:
-    reason = REASONS.get(refusal.reason)
+def plain(refusal: Refusal, application: Application | None = None) -> ShownRefusal:
+    reason = cause(refusal, application)
     return ShownRefusal(
         title=reason.title if reason else refusal.reason,
-        sentence=reason.advice(refusal.detail) if reason else "",
+        sentence=advice(refusal, application),
         count=refusal.count,
         last_at=refusal.last_at,
         reference=refusal.reference,
         sent=refusal.detail,
         label=LABELS.get(refusal.reason, "Sent"),
-        is_reuse=refusal.reason == REFRESH_REUSED.code,
+        is_reuse=reason is REFRESH_REUSED,
+        is_flow_off=reason is GRANT_CODE_OFF,
     )
 
 

@@ -9,6 +9,7 @@ from portal.admin.doctor_page import Case, case_of, cases_of, others_with
 from portal.database import transaction
 from portal.htmx import render
 from portal.models import Application, Refusal, User
+from portal.models.application import AUTHORIZATION_CODE
 from portal.oauth import application_rules, in_use
 from portal.oauth.mismatch import ONE_PRESS, REFUSED
 from portal.security import see_other
@@ -144,7 +145,8 @@ def _save(application: Application, refusal: Refusal, sent: str, former: str | N
             Application.id == application.id
         ).execute()
         fresh = Application.get_or_none(Application.id == application.id)
-        if fresh is None or (former is not None and former not in fresh.redirect_uris):
+        gone = former is not None and fresh is not None and former not in fresh.redirect_uris
+        if fresh is None or gone or not fresh.allows_grant(AUTHORIZATION_CODE):
             return "Somebody changed the application since: look at what is saved now."
         before = fresh.redirect_uris
         after = [*before, sent] if former is None else [sent if u == former else u for u in before]

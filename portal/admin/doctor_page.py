@@ -8,8 +8,9 @@ from portal.admin.application_page import ShownRefusal, plain, shown
 from portal.database import on_sqlite
 from portal.models import Application, Refusal, User
 from portal.oauth import mismatch, redirect_uris
-from portal.oauth.mismatch import Verdict
-from portal.oauth.refusals import REDIRECT_URI_MISMATCH
+from portal.oauth.advice import cause
+from portal.oauth.mismatch import REFUSED, Verdict
+from portal.oauth.refusals import GRANT_CODE_OFF, REDIRECT_URI_MISMATCH
 
 SHOWN_OTHERS = 3
 
@@ -51,15 +52,20 @@ def cases_of(refusals: list[Refusal]) -> list[Case]:
 
 
 def _verdict(refusal: Refusal, application: Application) -> Verdict | None:
+    if refusal.reason != REDIRECT_URI_MISMATCH.code:
+        return None
+    if cause(refusal, application) is GRANT_CODE_OFF:
+        return Verdict(REFUSED, "Nobody is sent to it while Authorisation Code is off.")
     saved = application.redirect_uris
-    if refusal.reason != REDIRECT_URI_MISMATCH.code or redirect_uris.matches(refusal.detail, saved):
+    if redirect_uris.matches(refusal.detail, saved):
         return None
     return mismatch.verdict(refusal.detail, saved)
 
 
 def others_with(case: Case) -> list[Application]:
     """The other applications that the address sent is saved for: the client ID may be mixed up."""
-    if case.refusal.reason != REDIRECT_URI_MISMATCH.code or case.application is None:
+    named = (REDIRECT_URI_MISMATCH.code, GRANT_CODE_OFF.code)
+    if case.refusal.reason not in named or case.application is None:
         return []
     sent = case.refusal.detail
     is_its_own = redirect_uris.matches(sent, case.application.redirect_uris)

@@ -49,6 +49,7 @@ SETTINGS = ("Change its settings", "/admin/applications/{}/edit")
 ITS_SECRETS = ("Look at its secrets", "/admin/secrets/{}")
 FIXES = {
     refusals.GRANT_NOT_ALLOWED.code: SETTINGS,
+    refusals.GRANT_CODE_OFF.code: SETTINGS,
     refusals.SCOPE_NOT_ALLOWED.code: SETTINGS,
     refusals.SCOPE_UNKNOWN.code: ("Open the scopes", "/admin/scopes"),
     refusals.PKCE_MISSING.code: SETTINGS,

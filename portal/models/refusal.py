@@ -23,6 +23,8 @@ NOTICE_SECONDS = 7 * 24 * 60 * 60
 DETAIL_LENGTH = 500
 #: In place of an application's id when the client ID is nobody's.
 NOBODY = 0
+#: The reason that any link brings about: somebody is sent to sign in where nobody can.
+CODE_FLOW_OFF = "grant_code_off"
 
 
 class Refusal(Record):

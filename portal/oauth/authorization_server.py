@@ -157,7 +157,7 @@ class PortalServer(AuthorizationServer):
         that nothing is ever sent to an unknown address (RFC 6749 §4.1.2.1).
         """
         client = self._known_client(request)
-        redirect_uri = AuthorizationCodeGrant.validate_authorization_redirect_uri(request, client)
+        redirect_uri = self._checked_address(request, client)
         try:
             self._check_shape(request, client)
             grant = self.get_consent_grant(request)
@@ -183,6 +183,16 @@ class PortalServer(AuthorizationServer):
         return client
 
     @staticmethod
+    def _checked_address(request: ProtocolRequest, client: Client) -> str:
+        """The address to answer at; without the flow no other address would do, either."""
+        try:
+            return AuthorizationCodeGrant.validate_authorization_redirect_uri(request, client)
+        except Refused:
+            if client.check_response_type("code"):
+                raise
+            raise _code_off(request, client) from None
+
+    @staticmethod
     def _check_shape(request: ProtocolRequest, client: Client) -> None:
         payload, mine = request.payload, {"application_id": client.id}
         if payload.repeated:
@@ -198,7 +208,7 @@ class PortalServer(AuthorizationServer):
                 refusals.RESPONSE_TYPE_UNSUPPORTED, detail=payload.response_type[:80], **mine
             )
         if not client.check_response_type("code"):
-            raise refuse(refusals.GRANT_NOT_ALLOWED, detail="authorization_code", **mine)
+            raise _code_off(request, client)
         if payload.data.get("response_mode", "query") not in RESPONSE_MODES:
             raise refuse(
                 refusals.RESPONSE_MODE_UNSUPPORTED,
@@ -299,3 +309,8 @@ class PortalServer(AuthorizationServer):
 
     def send_signal(self, name: str, *args: object, **kwargs: object) -> None:
         """Nobody listens to Authlib's signals here."""
+
+
+def _code_off(request: ProtocolRequest, client: Client) -> Refused:
+    sent = request.payload.redirect_uri or ""
+    return refuse(refusals.GRANT_CODE_OFF, application_id=client.id, detail=sent)

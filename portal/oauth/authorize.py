@@ -22,12 +22,15 @@ from portal.security import csrf, may_redirect_anywhere, see_other
 REFUSED_TITLES = {
     refusals.CLIENT_UNKNOWN: "This application is not known here",
     refusals.APPLICATION_DISABLED: "This application is switched off",
+    refusals.GRANT_CODE_OFF: "Nobody can sign in to this application here",
 }
 REFUSED_MESSAGES = {
     refusals.REDIRECT_URI_MISMATCH: "You have done nothing wrong. The application wants you sent to"
     " an address that is not saved here, so you cannot go on: the redirect URI does not match.",
     refusals.REDIRECT_URI_MISSING: "You have done nothing wrong. The application does not say where"
     " you come back to, so you cannot go on: the redirect URI is missing.",
+    refusals.GRANT_CODE_OFF: "You have done nothing wrong. You were sent here to sign in to an"
+    " application that is not set up for it, so you cannot go on: Authorisation Code is off.",
     refusals.APPLICATION_DISABLED: "An administrator has switched it off."
     " You have done nothing wrong.",
     refusals.CLIENT_UNKNOWN: "The link that brought you here names an application that this portal"

@@ -32,11 +32,13 @@ from portal.models.concern import (
     SECRET_OLD,
     UNUSED,
 )
+from portal.models.refusal import CODE_FLOW_OFF
 from portal.models.search import as_parameter, is_one_of
 from portal.models.unused import first_day, unused_scopes
 from portal.models.usage import KEPT_DAYS
 from portal.oauth import mismatch, redirect_uris
-from portal.oauth.refusals import REASONS, REDIRECT_URI_MISMATCH
+from portal.oauth.advice import advice, cause
+from portal.oauth.refusals import REDIRECT_URI_MISMATCH
 from portal.text import DAY, ago, date, plural, until
 from portal.trust import ends_soon
 
@@ -237,6 +239,12 @@ def _requests(row: Application, refused: list[Refused]) -> Finding:
         worked = f"It last worked {_small(ago(row.last_used_at))}" if row.last_used_at else ""
         told = f"{worked}, and not since." if worked else "It has never worked so far."
         return Finding("requests", RED, text, told, url, action)
+    if all(it.reason == CODE_FLOW_OFF for it in refused):
+        told = (
+            "Any link can cause this, so it says nothing about the application's own requests. This"
+            " turns green once it works and nothing was refused for 15 minutes, or after a day."
+        )
+        return Finding("requests", AMBER, text, told, url, action)
     told = (
         "It works for some: it got tokens since. This turns green once somebody has signed in and"
         " nothing was refused for 15 minutes, or after a day."
@@ -259,8 +267,12 @@ def _in_few_words(refused: list[Refused]) -> str:
 
 
 def _latest(refused: list[Refused]) -> Refused:
-    """The one to speak of, in words, advice and link: what was mended does not come again."""
-    return max(refused, key=lambda it: (it.last_at, it.times))
+    """The one to speak of, in words, advice and link: what was mended does not come again.
+
+    What makes it red comes first.
+    """
+    stuck = [it for it in refused if it.is_stuck]
+    return max(stuck or refused, key=lambda it: (it.last_at, it.times))
 
 
 def _kind(reason: str) -> str:
@@ -429,10 +441,10 @@ def _with_doctor(application: Application, found: Finding, facts: Facts) -> Find
 
 
 def _advice(application: Application, refusal: Refusal) -> str:
-    reason, sent, saved = REASONS.get(refusal.reason), refusal.detail, application.redirect_uris
-    if reason is not REDIRECT_URI_MISMATCH:
-        return reason.advice(sent) if reason else ""
+    sent, saved = refusal.detail, application.redirect_uris
+    if cause(refusal, application) is not REDIRECT_URI_MISMATCH:
+        return advice(refusal, application)
     if redirect_uris.matches(sent, saved):
         return "The address has been saved since: sign in once to see it work."
     nearest = redirect_uris.nearest(sent, saved)
-    return mismatch.told(sent, nearest) if nearest else reason.hint
+    return mismatch.told(sent, nearest) if nearest else REDIRECT_URI_MISMATCH.hint

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from authlib.oauth2 import OAuth2Error
 
+from portal.models.refusal import CODE_FLOW_OFF
+
 BAD_CLIENT = "Invalid client ID or secret"
 #: Where a hint names what was sent, and how much of it.
 SENT, SENT_LENGTH = "{sent}", 80
@@ -337,6 +339,15 @@ GRANT_NOT_ALLOWED = _reason(
     "The application may not use this grant flow.",
     "The grant flow is not switched on",
     "Tick it in the application's settings if it is wanted.",
+)
+GRANT_CODE_OFF = _reason(
+    CODE_FLOW_OFF,
+    "unauthorized_client",
+    GRANT_NOT_ALLOWED.sentence,
+    "Authorisation Code is off",
+    "Somebody was sent here to sign in, but Authorisation Code is off. Tick it in the application's"
+    " settings, with its redirect URI, if people shall sign in to it. Otherwise the link is wrong,"
+    " or names the wrong client ID.",
 )
 SCOPE_NOT_ALLOWED = _reason(
     "scope_not_allowed",

@@ -5,8 +5,10 @@ import json
 import pytest
 
 from portal.models import Application, AuditEvent, Refusal
+from portal.models.application import AUTHORIZATION_CODE, CLIENT_CREDENTIALS
 from portal.oauth import mismatch
 from tests.factories import REDIRECT_URI, make_application, post
+from tests.flows import RelyingApp
 
 DOCTOR = "/admin/doctor"
 SLASH = REDIRECT_URI + "/"
@@ -230,6 +232,53 @@ def test_only_redirect_uris_can_be_saved(browser, acme):
     assert browser.get(stranger).status_code == 200
     send(browser, stranger + "/register", confirmed="y")
     assert browser.get(DOCTOR).status_code == 200
+
+
+# Where nobody can sign in
+
+
+@pytest.fixture
+def service(bob):
+    application, _ = make_application(
+        bob, name="Night job", grants=[CLIENT_CREDENTIALS], redirect_uris=[], scopes=[]
+    )
+    return application
+
+
+def test_without_the_flow_the_doctor_advises_to_switch_it_on(browser, client, service, bob):
+    make_application(bob, name="Wiki", redirect_uris=[SLASH])
+    RelyingApp(client, service).authorize(client, redirect_uri=SLASH)
+    page = f"{DOCTOR}/{Refusal.get().reference}"
+    text = browser.get(page).text
+    edit = f"/admin/applications/{service.client_id}/edit"
+    assert "Authorisation Code is off. Tick it" in text
+    assert edit in text
+    assert "Wiki</a>: the app may be using the wrong client ID" in text
+    assert "Register this address" not in text
+    send(browser, page + "/register", confirmed="y")
+    assert saved(service) == []
+    assert "Authorisation Code is off" in browser.get(edit.removesuffix("/edit")).text
+    service.change(grants=[AUTHORIZATION_CODE], redirect_uris=[SLASH])
+    text = browser.get(page).text
+    assert "has been switched on since" in text
+    assert edit not in text
+    assert "wrong client ID" not in text
+
+
+def test_an_address_refused_before_the_flow_was_switched_off_cannot_be_saved(
+    browser, browser_of, acme, bob
+):
+    page = noted(acme, SLASH)
+    own = f"/account/applications/{acme.client_id}"
+    acme.change(grants=[CLIENT_CREDENTIALS])
+    for path in (page, own, f"{own}/refusals/{page.rpartition('/')[2]}"):
+        reader = browser if path == page else browser_of(bob)
+        assert "Authorisation Code is off" in reader.get(path).text
+    assert "Register this address" not in browser.get(page).text
+    assert send(browser, page + "/register").status_code == 422
+    assert saved(acme) == [REDIRECT_URI]
+    acme.change(redirect_uris=[SLASH])
+    assert "the next sign-in works" not in browser.get(page).text
 
 
 # Floods

@@ -114,7 +114,7 @@ def test_a_flow_that_is_off_says_so_before_the_browser_leaves(alice, browser_of)
     application, _ = make_application(alice, grants=[CLIENT_CREDENTIALS])
     page = begin(browser_of(alice), application, "authorization-code", scope="openid")
     assert page.status_code == 200
-    assert "The grant flow is not switched on" in text_of(page)
+    assert "Authorisation Code is off" in text_of(page)
     assert f"/admin/applications/{application.client_id}/edit" in text_of(page)
 
 

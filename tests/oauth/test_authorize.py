@@ -263,6 +263,27 @@ def test_a_bad_request_goes_back_with_the_error(rp, browser_of, bob, changes, er
     assert answer["error_description"].isascii()
 
 
+@pytest.mark.parametrize("sent", ["http://localhost:9137/callback", None, ""])
+def test_without_the_flow_the_page_says_so_and_leads_nowhere(app, alice, client, sent):
+    service, _ = make_application(
+        alice, grants=["client_credentials"], redirect_uris=[], scopes=[], name="Night job"
+    )
+    page = RelyingApp(client, service).authorize(client, redirect_uri=sent)
+    assert page.status_code == 400
+    assert "Location" not in page.headers
+    assert "Nobody can sign in to this application here" in page.text
+    assert "Authorisation Code is off" in page.text
+    assert "redirect URI" not in page.text
+    refusal = Refusal.get()
+    assert (refusal.reason, refusal.detail) == ("grant_code_off", sent or "")
+
+
+def test_without_the_flow_only_a_registered_address_hears_of_it(rp, client):
+    rp.application.change(grants=["client_credentials"])
+    assert query(rp.authorize(client))["error"] == "unauthorized_client"
+    assert rp.authorize(client, redirect_uri="https://evil.example.org/").status_code == 400
+
+
 def test_a_repeated_parameter_is_refused(rp, browser_of, bob):
     params = [*rp.authorize_params().items(), ("scope", "email")]
     response = browser_of(bob).get("/oauth/authorize", query_string=params)

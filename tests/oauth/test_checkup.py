@@ -151,6 +151,34 @@ def test_a_machine_is_green_once_it_was_served_again(app, alice):
     assert check(Application.with_client_id(it.client_id)).colour == "green"
 
 
+def test_a_link_that_anybody_can_make_does_not_break_a_machine(app, browser_of, alice):
+    it, _ = make_application(alice, grants=[CLIENT_CREDENTIALS], redirect_uris=[], scopes=[])
+    browser = browser_of(alice)
+    refuse(it, 30, "grant_code_off", "http://localhost:9137/callback")
+    for last_used_ago in (None, 3600):
+        if last_used_ago:
+            used(it, last_used_ago)
+        checkup = check(Application.with_client_id(it.client_id))
+        assert checkup.colour == "amber"
+        assert checkup.next.text == "1 grant flow error today"
+        assert "Authorisation Code is off" in checkup.next.advice
+        assert "sign in once" not in checkup.next.advice
+        assert "It works for some" not in checkup.next.advice
+        for chip, is_there in (("broken", False), ("attention", True)):
+            page = browser.get(LIST, query_string={"chip": chip}).text
+            assert (it.client_id in page) is is_there
+
+
+def test_such_a_link_hides_nothing_that_breaks_it(app, alice):
+    it, _ = make_application(alice, grants=[CLIENT_CREDENTIALS], redirect_uris=[], scopes=[])
+    refuse(it, 60, "secret_wrong", "")
+    Refusal.note(it.id, "grant_code_off", "http://localhost:9137/callback")
+    checkup = check(Application.with_client_id(it.client_id))
+    assert checkup.colour == "red"
+    assert checkup.next.text == "1 client secret error today"
+    assert "Compare its first letters" in checkup.next.advice
+
+
 def test_title_advice_and_link_are_of_the_same_refusal(app, alice):
     it, _ = make_application(alice)
     saved = it.redirect_uris[0]

@@ -175,6 +175,11 @@ def story_of_grant_not_allowed(s):
     return s.public.token("client_credentials")
 
 
+def story_of_grant_code_off(s):
+    s.rp.application.change(grants=["client_credentials"])
+    return s.rp.authorize(s.browser)
+
+
 def story_of_scope_not_allowed(s):
     return s.rp.authorize(s.browser, scope="address")
 
