@@ -50,6 +50,26 @@ def asker_is_gone(*rows: Trust) -> set[int]:
     return {row.application_id for row in rows if left & set(row.asker_ids)}
 
 
+def decidable(*rows: Trust) -> set[int]:
+    """Of these, by application, what waits and somebody may decide on now."""
+    there = User.select(User.id).where(User.is_admin, User.disabled_at.is_null())
+    enabled = {str(it.id) for it in there}
+    return {
+        row.application_id
+        for row in rows
+        if row.waits and (len(enabled) == 1 or set(row.asker_ids) < enabled)
+    }
+
+
+def waiting(most: int) -> tuple[int, int]:
+    """How many wait for a decision, and how many for somebody who asks again; of so many."""
+    rows = list(
+        Trust.select().where(Trust.asked_at.is_null(False), Trust.refused_at.is_null()).limit(most)
+    )
+    count = len(decidable(*rows))
+    return count, len(rows) - count
+
+
 def may_decide(person: User, row: Trust) -> bool:
     """Another administrator than all who asked, who are there still; or the only one there is."""
     if not other_administrators(str(person.id)):
@@ -84,9 +104,19 @@ def follow(application: Application, ends_at: int | None = None, operator: bool 
         if row.is_open:  # what was changed is as it was
             Trust.keep(it.id, **NOTHING_ASKED)
         return
-    asked = (row.asked_subject, row.asked_until) if row.is_open else None
+    asked = (row.asked_subject, row.asked_until or end) if row.is_open else None
     if asked != (it.trust_subject, end):
         ask(it, end)
+
+
+def let_go(application: Application) -> None:
+    """Call after an heir accepted: who accepts asks for nothing, and nobody decides on it yet."""
+    it, row = _fresh(application)
+    if it.trusted and not it.trusted_until:
+        nobody = {**NOTHING_ASKED, "asker_ids": row.asker_ids, "asked_by": row.asked_by}
+        Trust.keep(it.id, **{**nobody, "asked_at": now(), "asked_subject": it.trust_subject})
+    elif row.is_open:  # it is what was approved, as long as that lasts
+        Trust.keep(it.id, **NOTHING_ASKED)
 
 
 def ask(application: Application, ends_at: int, whole: bool = False) -> None:
@@ -106,7 +136,7 @@ def _ask(it: Application, row: Trust, ends_at: int, alone: bool) -> None:
     name = person.username if person else audit.COMMAND_LINE
     ids, names = [str(person.id)] if person else [], [name]
     if row.is_open and not alone:
-        ids, names = [*row.asker_ids, *ids], [*row.asked_by.split(", "), name]
+        ids, names = [*row.asker_ids, *ids], [*filter(None, row.asked_by.split(", ")), name]
     old, new = _told(it, row, ends_at)
     Trust.keep(
         it.id,

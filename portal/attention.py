@@ -100,7 +100,7 @@ def secrets_reused(moment: Any, *columns: Any, among: Value | None = None) -> Se
 
 
 def trust_asked(*columns: Any) -> Select:
-    """Trust that waits for approval, or was refused, of enabled applications."""
+    """Trust that waits for approval, or to be asked for again, or was refused; of enabled ones."""
     return (
         Trust.select(*columns)
         .join(Application, on=(Application.id == Trust.application_id))

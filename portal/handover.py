@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from peewee import Case, fn
 
 from portal import approval, audit, mail
+from portal.clock import now
 from portal.database import on_sqlite, transaction
 from portal.mail import Letter, MailError
 from portal.models import Application, Offer, User
@@ -131,7 +132,7 @@ def accept(application: Application, heir: User) -> bool:
             taken = Offer.take(application.id, heir.id)
             if taken:
                 application.change(owner=heir)
-                approval.follow(application)
+                approval.let_go(application)
     return taken
 
 
@@ -143,6 +144,12 @@ def decline(application: Application, heir: User, reason: str = "") -> bool:
             after = {"reason": reason} if reason else None
             audit.record("application.declined", application=application, after=after)
     return declined
+
+
+def any_skips_consent(rows: Any) -> bool:
+    """Whether any of these skips the consent page now, which ends when its owner changes."""
+    trusted = rows.where(Application.trusted, Application.trust_ends_at > now())
+    return any(it.skips_consent for it in trusted.iterator())
 
 
 def offered_to(heir: User, until: int | None = None) -> Any:

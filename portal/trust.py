@@ -57,8 +57,10 @@ def state(application: Application, row: Trust) -> str:
         return OFF
     if application.skips_consent:
         return ON
-    if row.is_open:
-        return REFUSED if row.refused_at else WAITING
+    if row.waits:
+        return WAITING
+    if row.refused_at:
+        return REFUSED
     if application.trusted_until:
         return ENDED
     return CHANGED
@@ -74,7 +76,10 @@ def told(application: Application, row: Trust) -> str:
         " administrator approves it.",
         REFUSED: f"{row.refused_by} refused to trust it as it is now: people see the consent page.",
         ENDED: f"Its trust ended on {date(end)}: people see the consent page.",
-        CHANGED: "Not approved as it is now: people see the consent page. Ask for approval.",
+        CHANGED: "Its owner changed, and nobody has asked to trust it since: people see the consent"
+        " page. Ask again."
+        if row.nobody_asks
+        else "Not approved as it is now: people see the consent page. Ask for approval.",
     }[state(application, row)]
 
 

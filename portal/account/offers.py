@@ -29,6 +29,7 @@ def list_offers() -> Response:
         "account/offers.html",
         offers=list(waiting.limit(SHOWN)),
         count=waiting.count(),
+        trusted=handover.any_skips_consent(waiting),
         seen=now(),
         reason_length=REASON_LENGTH,
     )

@@ -10,8 +10,10 @@ from urllib.parse import urlencode
 from peewee import Select
 from werkzeug.datastructures import MultiDict
 
+from portal import approval
 from portal.admin.application_filters import (
     CHIPS,
+    MOST_COUNTED,
     Branches,
     any_of,
     counts_for,
@@ -107,7 +109,7 @@ class Listing:
         return {
             "query": self.query,
             "hint": self._hint(),
-            "trust_waiting": counts.get("waiting"),
+            "trust": _trust(counts.get("waiting", "0")),
             "answered": counts.get("answered"),
             "chip": self.chip,
             "sort": self.sort,
@@ -191,6 +193,15 @@ class Listing:
         # Names start with A, times with the latest.
         first, second = (name, f"-{name}") if name == "name" else (f"-{name}", name)
         return self._url(sort=second if self.sort == first else first), order
+
+
+def _trust(count: str) -> dict[str, str]:
+    """How many applications wait for a decision on their trust, or for somebody who asks again."""
+    if count == "0":
+        return {}
+    more = "+" if count.endswith("+") else ""
+    decide, ask = approval.waiting(MOST_COUNTED)
+    return {"decide": f"{decide}{more}" if decide else "", "ask": f"{ask}{more}" if ask else ""}
 
 
 @cache

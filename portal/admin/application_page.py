@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from flask import current_app
 
-from portal import cards, handover, reuse, trust
+from portal import approval, cards, handover, reuse, trust
 from portal.admin.audit import told
 from portal.credentials import derive_key
 from portal.models import Application, ApplicationSecret, LogoutDelivery, Refusal, Trust
@@ -80,7 +80,7 @@ def _trust(application: Application) -> dict[str, Any]:
     needs = f"{soon}{waits}." if soon else None
     if not application.skips_consent:
         needs = trust.told(application, row)
-    return {"trust_needs": needs, "trust_waits": row.waits}
+    return {"trust_needs": needs, "trust_waits": row.waits and bool(approval.decidable(row))}
 
 
 def _secrets(application: Application) -> list[ApplicationSecret]:

@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 from wtforms import BooleanField, HiddenField, RadioField, StringField
 from wtforms.fields import SelectChoice
 
-from portal import answers, audit, handover
+from portal import answers, approval, audit, handover
 from portal.admin import blueprint
 from portal.admin.application_form import find_person
 from portal.clock import now
@@ -170,7 +170,9 @@ def _page(form: LeavingForm, person: User, status: int = 200) -> Response:
     if chosen is None:
         form.application.data = ""
     rows = [handover.offer_of(chosen)] if chosen else handover.owned_by(person)
-    owned = 1 if chosen else person.applications.count()
+    theirs = person.applications
+    owned = 1 if chosen else theirs.count()
+    meant = theirs.where(Application.id == chosen.id) if chosen else theirs
     return render(
         "admin/leaving/show.html",
         status=status,
@@ -180,6 +182,8 @@ def _page(form: LeavingForm, person: User, status: int = 200) -> Response:
         chosen=chosen,
         rows=[(it, handover.told(it), handover.waits(it)) for it in rows],
         owned=owned,
+        trusted=handover.any_skips_consent(meant),
+        alone=not approval.other_administrators(str(current_user.id)),
         waiting=_waiting(person),
         url=_address(person),
     )

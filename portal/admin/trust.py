@@ -27,6 +27,7 @@ PAGE_SIZE = 25
 #: The most urgent first.
 LISTS = {
     "waiting": "Waiting for approval",
+    "unasked": "To be asked for again, since the owner changed",
     "ending": "Ends within 30 days",
     "ended": "Ended",
     "refused": "Refused",
@@ -203,7 +204,8 @@ def _page(
 ) -> Response:
     row = Trust.of(application.id)
     seen = str(application.version)
-    asked = row.asked_until if row.asked_until and row.asked_until > now() else trust.usual_end()
+    end = application.trust_ends_at if row.nobody_asks else row.asked_until
+    asked = end if end and end > now() else trust.usual_end()
     until = datetime.fromtimestamp(asked, UTC).date()
     decide = decide or DecideForm(formdata=None)
     ask = ask or AskForm(formdata=None, data={"trust_until": until})
@@ -237,12 +239,14 @@ def _queries() -> Mapping[str, Select]:
     asked = Trust.asked_at.is_null(False)
     ends, same = Application.trust_ends_at, Application.id
     nothing_open = Application.trusted & Trust.asked_at.is_null()
-    waiting = _joined().where(asked, Trust.refused_at.is_null())
+    waiting = _joined().where(asked, Trust.refused_at.is_null(), Trust.asked_until.is_null(False))
+    unasked = _joined().where(asked, Trust.asked_until.is_null())
     ending = _joined().where(ends > moment, ends <= moment + trust.SOON_SECONDS, nothing_open)
     ended = _joined().where(ends <= moment, nothing_open)
     refused = _joined().where(asked, Trust.refused_at.is_null(False))
     return {
         "waiting": waiting.order_by(Trust.asked_at, same),
+        "unasked": unasked.order_by(Trust.asked_at, same),
         "ending": ending.order_by(ends, same),
         "ended": ended.order_by(ends.desc(), same),
         "refused": refused.order_by(Trust.asked_at.desc(), same),

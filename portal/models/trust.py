@@ -31,11 +31,12 @@ class Trust(Record):
     approved_owner = TextField(default="")
     #: The end that the audit log has already.
     told_end = EpochField(default=0)
-    # Asked for: None when nothing waits.
+    # Asked for, or to be asked for again since the owner changed: None when nothing waits.
     asked_at = EpochField(null=True)
     #: The ids of all who had a hand in it since it was approved last: none of them approves it.
     asker_ids = WordsField(default=list)
     asked_by = TextField(default="")
+    #: None while nobody asks for what it is now.
     asked_until = EpochField(null=True)
     asked_subject = TextField(default="")
     # Refused: what is asked for stays, until somebody changes it or asks again.
@@ -65,7 +66,12 @@ class Trust(Record):
 
     @property
     def waits(self) -> bool:
-        return self.is_open and self.refused_at is None
+        return self.is_open and self.refused_at is None and not self.nobody_asks
+
+    @property
+    def nobody_asks(self) -> bool:
+        """Whether an heir accepted it, so that somebody asks first, and then another decides."""
+        return self.is_open and self.asked_until is None
 
 
 #: Few wait of however many applications.

@@ -50,7 +50,7 @@ WORDS = {GREEN: "Healthy", AMBER: "Needs attention", RED: "Broken", GREY: "Disab
 #: No reasons of a refusal: a secret ends soon, or is used in several places; trust waits for an
 #: administrator, or was refused.
 ENDING, REUSED = "ending", "reused"
-TRUST_WAITS, TRUST_REFUSED = "trust_waits", "trust_refused"
+TRUST_WAITS, TRUST_REFUSED, TRUST_UNASKED = "trust_waits", "trust_refused", "trust_unasked"
 #: What a reason is called in few words, by how its code starts.
 KINDS = {
     "redirect_uri": "redirect error",
@@ -134,7 +134,7 @@ class Facts(NamedTuple):
     refused: list[Refused]
     secret_ends: int | None
     secret_reused: bool
-    #: `TRUST_WAITS`, `TRUST_REFUSED` or nothing.
+    #: `TRUST_WAITS`, `TRUST_REFUSED`, `TRUST_UNASKED` or nothing.
     trust: str | None
 
 
@@ -167,7 +167,7 @@ def _facts(rows: Sequence[Application]) -> list[Facts]:
     for row_id, reason, count, first_at, last_at, is_stuck in told:
         if reason == REUSED:
             reused.add(row_id)
-        elif reason in (TRUST_WAITS, TRUST_REFUSED):
+        elif reason in (TRUST_WAITS, TRUST_REFUSED, TRUST_UNASKED):
             trust[row_id] = reason
         elif reason == ENDING:
             ends[row_id] = first_at
@@ -195,7 +195,8 @@ def _told(ids: Value, moment: Value) -> Any:
     ending = ending.where(is_one_of(secret.application, ids)).group_by(secret.application)
     nothing = (Value(0),) * 4
     reused = secrets_reused(moment, secret.application, Value(REUSED), *nothing, among=ids)
-    waits = Case(None, [(Trust.refused_at.is_null(), TRUST_WAITS)], TRUST_REFUSED)
+    refused, unasked = Trust.refused_at.is_null(False), Trust.asked_until.is_null()
+    waits = Case(None, [(refused, TRUST_REFUSED), (unasked, TRUST_UNASKED)], TRUST_WAITS)
     trusts: Any = trust_asked(Trust.application_id, waits, *nothing)
     trusts = trusts.where(is_one_of(Trust.application_id, ids))
     told = asked.group_by(it.application_id, it.reason).union_all(ending)
@@ -374,6 +375,11 @@ def _trust(row: Application, asked: str | None) -> Finding:
     if asked == TRUST_REFUSED:
         told = "People see the consent page. Read why, and change it or untick Trusted."
         return Finding("trust", AMBER, "Trust was refused", told, url, "Read why")
+    if asked == TRUST_UNASKED:
+        told = (
+            "Its owner changed: people see the consent page until somebody asks to trust it again."
+        )
+        return Finding("trust", AMBER, "Trust ended with its owner", told, url, "Ask again")
     ends = ends_soon(row)
     if ends:
         told = "From then on people see the consent page. Ask another administrator to renew it."

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from portal.models import Application, ApplicationSecret, AuditEvent, Offer, User
+from portal.models import Application, ApplicationSecret, AuditEvent, Offer, Trust, User
 from portal.models.offer import DECLINED, VOID
 from tests.engines import on_both_engines
-from tests.factories import make_application, make_user, post
+from tests.factories import approve_trust, csrf_token, make_application, make_user, post
+from tests.flows import RelyingApp
 from tests.mail_server import running_mail_server
 
 LEAVING = "/admin/leaving"
@@ -357,3 +358,163 @@ def test_a_mail_server_that_is_away_stops_no_answer(
     )
     assert post(browser_of(bob), f"{OFFERS}/accept", page=OFFERS).status_code == 303
     assert owner_of(payroll) == "bob"
+
+
+# Trust holds for the owner who was approved
+
+
+@pytest.fixture
+def tom(app):
+    return make_user("tom", is_admin=True)
+
+
+@pytest.fixture
+def hub(app, priya):
+    application, secret = make_application(priya, name="Hub")
+    approve_trust(application)
+    return RelyingApp(app.test_client(), application, secret)
+
+
+def hand_on(admin, browser_of, priya, heir) -> None:
+    leave(admin, priya, owner=heir.username)
+    answer = post(browser_of(heir), f"{OFFERS}/accept", {}, page=OFFERS)
+    assert answer.status_code == 303
+
+
+def trust_page(hub) -> str:
+    return f"/admin/trust/{hub.application.client_id}"
+
+
+def act_on_trust(browser, hub, what, **data):
+    seen = str(Application.get_by_id(hub.application.id).version)
+    data |= {"csrf_token": csrf_token(browser, trust_page(hub)), "seen": seen}
+    return browser.post(f"{trust_page(hub)}/{what}", data=data)
+
+
+@on_both_engines
+def test_both_pages_say_beforehand_that_trust_ends(admin, browser_of, priya, bob, charlie, hub):
+    assert hub.authorize(browser_of(charlie)).status_code == 303
+    page = admin.get(f"{LEAVING}/priya").text
+    assert "It skips the consent page now. Once the owner changes, people are asked" in page
+    assert "the applications go on working" not in page
+    leave(admin, priya)
+    offers = browser_of(bob).get(OFFERS).text
+    assert "It skips the consent page now" in offers
+    assert "Once you accept, people are asked for consent" in offers
+    assert "as it does" not in offers
+    post(browser_of(bob), f"{OFFERS}/accept", {}, page=OFFERS)
+    assert hub.authorize(browser_of(charlie)).status_code == 200
+
+
+def test_where_nothing_skips_consent_both_pages_say_nothing_of_it(
+    admin, browser_of, priya, bob, payroll
+):
+    assert "the applications go on working" in admin.get(f"{LEAVING}/priya").text
+    leave(admin, priya)
+    offers = browser_of(bob).get(OFFERS).text
+    assert "it goes on working as it does" in offers
+    assert "consent" not in offers
+
+
+def test_among_several_the_pages_say_which(admin, browser_of, priya, bob, hub, payroll):
+    page = admin.get(f"{LEAVING}/priya").text
+    assert "Some of them skip the consent page now" in page
+    assert page.count("Skips consent now") == 1
+    one = admin.get(f"{LEAVING}/priya?application={payroll.client_id}").text
+    assert "skip the consent page now" not in one
+    leave(admin, priya)
+    offers = browser_of(bob).get(OFFERS).text
+    assert "Some skip the consent page now" in offers
+    assert offers.count("Skips consent now") == 1
+
+
+@on_both_engines
+def test_an_heir_who_accepts_asks_for_nothing(admin, browser_of, priya, bob, charlie, tom, hub):
+    hand_on(admin, browser_of, priya, bob)
+    assert "application.trust_asked" not in events()
+    approver = browser_of(tom)
+    text = approver.get(trust_page(hub)).text
+    assert "Its owner changed, and nobody has asked to trust it since" in text
+    assert "asked for it" not in text
+    assert "Asked by" not in text
+    assert ">Approve</button>" not in text
+    listed = approver.get("/admin/trust").text
+    assert "Waiting for approval" not in listed
+    assert "To be asked for again, since the owner changed" in listed
+    assert "Ask again" in listed
+    start = approver.get("/admin/applications").text
+    assert "for approval to be trusted" not in start
+    assert "The trust in 1 application must be asked for again." in start
+    assert "Trust ended with its owner" in approver.get("/admin/applications?chip=attention").text
+    shown = approver.get(f"/admin/applications/{hub.application.client_id}").text
+    assert "Look and decide" not in shown
+    assert "Look and ask again" in shown
+    assert act_on_trust(approver, hub, "approve").status_code == 409
+    # One asks and another decides, as ever.
+    until = re.search(r'name="trust_until"[^>]*value="([^"]*)"', text)[1]
+    assert act_on_trust(approver, hub, "ask", trust_until=until).status_code == 303
+    assert Trust.of(hub.application.id).asked_by == "tom"
+    assert "1 application waits for approval" in admin.get("/admin/applications").text
+    assert act_on_trust(admin, hub, "approve").status_code == 303
+    assert hub.authorize(browser_of(charlie)).status_code == 303
+
+
+def test_what_was_asked_for_before_an_heir_accepted_is_asked_for_again(
+    admin, browser_of, priya, bob, alice, tom, hub
+):
+    it = Application.get_by_id(hub.application.id)
+    it.change(scopes=["openid"])
+    Trust.keep(
+        it.id,
+        asked_at=1,
+        asked_by="alice",
+        asker_ids=[str(alice.id)],
+        asked_until=10**10,
+        asked_subject=it.trust_subject,
+    )
+    assert "1 application waits for approval" in browser_of(tom).get("/admin/applications").text
+    hand_on(admin, browser_of, priya, bob)
+    assert act_on_trust(browser_of(tom), hub, "approve").status_code == 409
+    # Who had a hand in it before still leaves it to others.
+    assert Trust.of(it.id).asker_ids == [str(alice.id)]
+
+
+def test_an_edit_of_something_else_asks_for_nothing(admin, browser_of, priya, bob, tom, hub):
+    hand_on(admin, browser_of, priya, bob)
+    page = f"/admin/applications/{hub.application.client_id}/edit"
+    it = Application.get_by_id(hub.application.id)
+    fields = {
+        "name": "Hub of today",
+        "owner": "bob",
+        "grants": [grant for grant in it.grants if grant != "refresh_token"],
+        "redirect_uris": "\n".join(it.redirect_uris),
+        "scopes": it.scopes,
+        "confidential": "y",
+        "require_pkce": ["", "y"],
+        "refresh_tokens": "y",
+        "trusted": "y",
+        "trust_reason": "We run it.",
+        "trust_confirm": "Hub of today",
+    }
+    text = admin.get(page).text
+    fields["trust_until"] = re.search(r'name="trust_until"[^>]*value="([^"]*)"', text)[1]
+    assert post(admin, page, fields).status_code == 303
+    assert "application.trust_asked" not in events()
+    assert Trust.of(it.id).nobody_asks
+
+
+def test_nothing_waits_that_nobody_can_decide(admin, browser_of, priya, alice, tom, hub):
+    eve = make_user("eve", is_admin=True)
+    it = Application.get_by_id(hub.application.id)
+    it.change(scopes=["openid"])
+    asked = {"asked_at": 1, "asked_until": 10**10, "asked_subject": it.trust_subject}
+    Trust.keep(it.id, **asked, asked_by="eve", asker_ids=[str(eve.id)])
+    assert "1 application waits for approval" in admin.get("/admin/applications").text
+    eve.set_admin(False)
+    start = admin.get("/admin/applications").text
+    assert "waits for approval to be trusted" not in start
+    assert "must be asked for again" in start
+    shown = admin.get(f"/admin/applications/{it.client_id}").text
+    assert "Look and decide" not in shown
+    Trust.keep(it.id, asker_ids=[str(alice.id), str(tom.id)])
+    assert "waits for approval to be trusted" not in admin.get("/admin/applications").text

@@ -494,7 +494,7 @@ def test_the_queue_reads_no_whole_table(app, wiki, browser_of, alice, statements
         browser.get("/admin/trust")
     finally:
         database.obj.query_hooks.remove(explain)
-    assert len(plans) == 4
+    assert len(plans) == 5
     for sql, params in plans:
         plan = [row[3] for row in database.obj.execute_sql(f"EXPLAIN QUERY PLAN {sql}", params)]
         assert not [step for step in plan if step.startswith("SCAN") and "INDEX" not in step], plan
