@@ -4,10 +4,8 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Any, Self
 
-from flask import current_app
 from flask_login import current_user
 from flask_wtf import FlaskForm
-from itsdangerous import BadSignature, URLSafeSerializer
 from peewee import fn
 from wtforms import (
     BooleanField,
@@ -21,6 +19,7 @@ from wtforms.fields import SelectChoice, SelectField
 from wtforms.validators import AnyOf, Optional
 
 from portal import approval, trust
+from portal.admin import tickets
 from portal.admin.connect_fields import ConnectFields
 from portal.clock import now
 from portal.credentials import make_client_id
@@ -270,21 +269,12 @@ class DeleteForm(FlaskForm):
 
 def make_ticket(administrator: User) -> str:
     """A new client ID, signed for one administrator: it can be used once."""
-    return _tickets().dumps([administrator.id, make_client_id()])
+    return tickets.sign("add an application", administrator, make_client_id())
 
 
 def read_ticket(ticket: str, administrator: User) -> str | None:
     """The client ID of a ticket; None when it is not this administrator's."""
-    try:
-        person_id, client_id = _tickets().loads(ticket)
-    except (BadSignature, ValueError, TypeError):
-        return None
-    return client_id if person_id == administrator.id else None
-
-
-def _tickets() -> URLSafeSerializer:
-    assert current_app.secret_key, "the portal always has a secret key"
-    return URLSafeSerializer(current_app.secret_key, salt="add an application")
+    return tickets.read("add an application", administrator, ticket)
 
 
 def find_person(text: str) -> User | str:

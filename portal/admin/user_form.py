@@ -1,9 +1,11 @@
 """The forms of Admin > People."""
 
 from flask_wtf import FlaskForm
-from wtforms import BooleanField, Field, StringField
+from wtforms import BooleanField, Field, HiddenField, StringField
 from wtforms.validators import ValidationError
 
+from portal.admin import tickets
+from portal.credentials import make_subject
 from portal.models import User
 from portal.models.user import email_problem, fold, name_problem, username_problem
 
@@ -16,6 +18,8 @@ class PersonForm(FlaskForm):
     name = StringField("Full name", filters=[lambda text: (text or "").strip()])
     is_admin = BooleanField("Administrator")
     email_verified = BooleanField("The address is known to be theirs")
+    #: The account number to be, signed. A form sent twice adds one person.
+    ticket = HiddenField()
 
     def validate_username(self, field: Field) -> None:
         _refuse(username_problem(field.data))
@@ -27,6 +31,16 @@ class PersonForm(FlaskForm):
 
     def validate_name(self, field: Field) -> None:
         _refuse(name_problem(field.data))
+
+
+def make_ticket(administrator: User) -> str:
+    """A new account number, signed for one administrator: it can be used once."""
+    return tickets.sign("add a person", administrator, make_subject())
+
+
+def read_ticket(ticket: str, administrator: User) -> str | None:
+    """The account number of a ticket; None when it is not this administrator's."""
+    return tickets.read("add a person", administrator, ticket)
 
 
 class EditForm(FlaskForm):

@@ -13,13 +13,14 @@ from werkzeug.wrappers import Response
 
 from portal import approval, audit, handover
 from portal.admin import blueprint
-from portal.admin.user_form import DeleteForm, EditForm, PersonForm
+from portal.admin.user_form import DeleteForm, EditForm, PersonForm, make_ticket, read_ticket
 from portal.database import transaction
 from portal.handover import CannotInherit
 from portal.htmx import render
-from portal.models import Application, Offer, OneTimeLink, Session, User
+from portal.models import Application, AuditEvent, Offer, OneTimeLink, Session, User
 from portal.models.connection import Connection
 from portal.models.search import MOST_FOUND, find_people, is_one_of, is_short
+from portal.models.user import fold
 from portal.security import no_store, see_other
 from portal.text import plural
 
@@ -71,6 +72,7 @@ def list_users() -> Response:
         chip=chip,
         hint=_hint(query, more),
         chips=_chips(query, chip, found),
+        seen=AuditEvent.head(),
         page=_page(query, chip, found),
     )
 
@@ -129,8 +131,19 @@ def _address(query: str, chip: str, page: int = 1) -> str:
 
 @blueprint.route("/users/new", methods=["GET", "POST"])
 def add_user() -> Response:
-    """Add a person; the answer shows, once, the link with which they set their password."""
+    """Add a person; the answer shows, once, the link with which they set their password.
+
+    The form's ticket is the account number to be: sent again, it finds the person and adds nobody.
+    """
     form = PersonForm()
+    if not form.is_submitted():
+        form.ticket.data = make_ticket(current_user)
+        return _form_page(form)
+    sub = read_ticket(form.ticket.data, current_user) if form.ticket.data else None
+    if form.ticket.data and sub is None:
+        return _again(form, "The form was changed on its way here. Send it again.")
+    if former := _added_before(sub):
+        return _not_twice(form, former)
     if not form.validate_on_submit():
         return _form_page(form)
     try:
@@ -141,13 +154,38 @@ def add_user() -> Response:
                 name=form.name.data,
                 is_admin=form.is_admin.data,
                 email_verified=form.email_verified.data,
+                sub=sub,
             )
             audit.added(user)
             link = _new_link(user)
     except IntegrityError:  # taken since the form was checked
+        if former := _added_before(sub):
+            return _not_twice(form, former)
         form.form_errors.append("This username or e-mail address was taken just now.")
         return _form_page(form)
     return _page_of(user, link=link, status=201)
+
+
+def _added_before(sub: str | None) -> User | None:
+    return User.get_or_none(User.sub == sub) if sub else None
+
+
+def _not_twice(form: PersonForm, former: User) -> Response:
+    """Answer a form that was sent twice, or that was filled in anew after it added somebody."""
+    if fold(form.username.data) != former.username_key:
+        sentence = f"This page already added {former.username}. Send it again to add another."
+        return _again(form, sentence)
+    flash(
+        f"{former.display_name} was added already; nobody was added twice. The link was shown"
+        " once: reset the password if you did not send it.",
+        "info",
+    )
+    return _back_to(former)
+
+
+def _again(form: PersonForm, sentence: str) -> Response:
+    form.ticket.data, form.ticket.errors = make_ticket(current_user), [sentence]
+    return _form_page(form)
 
 
 def _form_page(form: PersonForm) -> Response:
@@ -198,15 +236,41 @@ def _edit_page(form: EditForm, user: User) -> Response:
 
 @blueprint.post("/users/<username>/reset-password")
 def reset_user_password(username: str) -> Response:
-    """Make a link to set a new password and show it, once; former links stop working."""
+    """Make a link to set a new password and show it, once; former links stop working.
+
+    A page that was sent again makes none: it was shown before the latest link was made.
+    """
     user = _user_or_404(username)
     if not user.is_active:
         flash(f"{user.display_name} is disabled. Enable them first.", "error")
         return _back_to(user)
     with transaction():
-        link = _new_link(user)
-        audit.record("person.reset_link", person=user)
+        User.locked(user.id)
+        made_before = _link_made_since(user, request.form.get("seen", ""))
+        if not made_before:
+            link = _new_link(user)
+            audit.record("person.reset_link", person=user)
+    if made_before:
+        flash(
+            f"Nothing was made now: since that page was opened, a link for {user.display_name} was"
+            " made and shown, once. Reset the password if you need another; then the former one"
+            " stops working.",
+            "info",
+        )
+        return _back_to(user)
     return _page_of(user, link=link)
+
+
+def _link_made_since(user: User, seen: str) -> bool:
+    """Whether somebody made a link for them after the page that has seen the log so far."""
+    if not (seen.isascii() and seen.isdigit() and len(seen) < 19):
+        return False
+    made = AuditEvent.select().where(
+        AuditEvent.person_id == user.id,
+        AuditEvent.id > int(seen),
+        AuditEvent.event.in_(("person.added", "person.reset_link")),
+    )
+    return bool(made.exists())
 
 
 @blueprint.post("/users/<username>/disable")
@@ -323,6 +387,7 @@ def _page_of(user: User, link: str | None = None, status: int = 200) -> Response
         status=status,
         user=user,
         link=link,
+        seen=AuditEvent.head(),
         is_me=user.id == current_user.id,
         owned=user.applications.count(),
         applications=list(user.applications.order_by(Application.name_key).limit(PAGE_SIZE)),

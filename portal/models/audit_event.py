@@ -87,6 +87,12 @@ class AuditEvent(Record):
             return row
 
     @classmethod
+    def head(cls) -> int:
+        """The id of the latest row; 0 when there is none."""
+        last = cls.select(cls.id).order_by(cls.id.desc()).first()
+        return last.id if last else 0
+
+    @classmethod
     def was_told(cls, application_id: int, event: str, after: dict[str, Any]) -> bool:
         """Whether an application's latest events say the same within a day."""
         latest = cls.select().where(cls.application_id == application_id)

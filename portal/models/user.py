@@ -132,8 +132,9 @@ class User(Record, UserMixin):
         password: str | None = None,
         is_admin: bool = False,
         email_verified: bool = False,
+        sub: str | None = None,
     ) -> Self:
-        """Add a person; IntegrityError when the name or e-mail address is taken."""
+        """Add a person; IntegrityError when the name, e-mail address or `sub` is taken."""
         with transaction():
             return cls.create(
                 username=username.strip(),
@@ -144,6 +145,7 @@ class User(Record, UserMixin):
                 password_hash=hash_password(password) if password else None,
                 is_admin=is_admin,
                 email_verified_at=now() if email_verified else None,
+                sub=sub or make_subject(),
             )
 
     @classmethod

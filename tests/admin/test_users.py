@@ -1,6 +1,7 @@
 """Admin > People: list, add, disable, rights, one-time links, delete."""
 
 import re
+from html import unescape
 
 import pytest
 
@@ -25,6 +26,10 @@ def act(browser, user, action, data=None):
 
 def link_in(response) -> str:
     return re.search(r"http://localhost:8000(/reset/[\w-]{43})", response.text).group(1)
+
+
+def hidden(text: str, name: str) -> str:
+    return unescape(re.search(rf'name="{name}"[^>]*value="([^"]*)"', text)[1])
 
 
 def names(response) -> list[str]:
@@ -202,6 +207,47 @@ class TestAdding:
         assert self.add(admin).status_code == 422
         assert User.select().where(User.username_key == "dora").count() == 1
 
+    def test_reloading_the_link_adds_nobody_and_keeps_the_link(self, admin, client):
+        form = self.form(admin)
+        link = link_in(admin.post(f"{LIST}/new", data=form))
+        again = admin.post(f"{LIST}/new", data=form)
+
+        assert again.status_code == 303
+        assert again.location == f"{LIST}/dora"
+        page = admin.get(again.location).text
+        assert "Dora Dean was added already; nobody was added twice." in page
+        assert "reset the password if you did not send it" in page
+        assert "/reset/" not in page
+        assert User.select().where(User.username_key == "dora").count() == 1
+        assert client.get(link).status_code == 200
+
+    def test_the_form_of_somebody_who_was_added_adds_another_when_sent_again(self, admin):
+        form = self.form(admin)
+        admin.post(f"{LIST}/new", data=form)
+        form |= {"username": "dan", "email": "dan@example.org"}
+        refused = admin.post(f"{LIST}/new", data=form)
+
+        assert refused.status_code == 422
+        assert "This page already added dora. Send it again to add another." in refused.text
+        assert 'value="dan"' in refused.text
+        form["ticket"] = hidden(refused.text, "ticket")
+        assert admin.post(f"{LIST}/new", data=form).status_code == 201
+        assert User.named("dan").sub != User.named("dora").sub
+
+    def test_a_ticket_belongs_to_one_administrator(self, admin, browser_of):
+        form = self.form(admin)
+        eve = browser_of(make_user("eve", is_admin=True))
+        refused = post(eve, f"{LIST}/new", {**NEW, "ticket": form["ticket"]})
+
+        assert refused.status_code == 422
+        assert "The form was changed on its way here. Send it again." in refused.text
+        assert User.named("dora") is None
+
+    def form(self, browser) -> dict[str, str]:
+        """What the filled-in form sends."""
+        text = browser.get(f"{LIST}/new").text
+        return {**NEW, **{name: hidden(text, name) for name in ("csrf_token", "ticket")}}
+
     @pytest.mark.parametrize(
         ("fields", "sentence"),
         [
@@ -259,6 +305,37 @@ class TestOnePerson:
         assert admin.get(first).status_code == 410
         assert admin.get(link_in(response)).status_code == 200
         assert User.get_by_id(bob.id).password_fits(PASSWORD)
+
+    @pytest.mark.parametrize("page", [LIST, f"{LIST}/bob"])
+    def test_reloading_the_link_makes_no_other(self, admin, client, bob, page):
+        form = self.button(admin.get(page).text)
+        shown = admin.post(f"{LIST}/bob/reset-password", data=form)
+        again = admin.post(f"{LIST}/bob/reset-password", data=form)
+
+        assert again.status_code == 303
+        assert again.location == f"{LIST}/bob"
+        told = admin.get(again.location).text
+        assert "a link for Bob was made and shown, once" in told
+        assert "Reset the password if you need another" in told
+        assert "/reset/" not in told
+        assert client.get(link_in(shown)).status_code == 200
+        # The button of the page that shows a link makes another, as it says.
+        other = admin.post(f"{LIST}/bob/reset-password", data=self.button(shown.text))
+        assert client.get(link_in(other)).status_code == 200
+        assert client.get(link_in(shown)).status_code == 410
+
+    def test_reloading_makes_no_other_after_the_link_was_used(self, admin, client, bob):
+        form = self.button(admin.get(f"{LIST}/bob").text)
+        post(client, link_in(admin.post(f"{LIST}/bob/reset-password", data=form)))
+        assert post(client, "/reset", {"password": "another good one"}).status_code == 303
+
+        assert admin.post(f"{LIST}/bob/reset-password", data=form).status_code == 303
+        assert not OneTimeLink.select().count()
+
+    def button(self, text: str) -> dict[str, str]:
+        """What Bob's button to reset the password sends."""
+        form = text.split('action="/admin/users/bob/reset-password"')[1].split("</form>")[0]
+        return {name: hidden(form, name) for name in ("csrf_token", "seen")}
 
     def test_a_disabled_person_gets_no_link(self, admin, bob):
         bob.disable()
