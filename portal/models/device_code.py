@@ -74,13 +74,22 @@ class DeviceCode(Record):
     @classmethod
     def pending(cls, typed: str) -> Self | None:
         """The undecided request with this user code, typed in any case, with or without hyphen."""
-        code = "".join(c for c in typed.upper() if c in USER_CODE_LETTERS)
         return cls.get_or_none(
-            cls.user_code == code,
+            cls.user_code == _read(typed),
             cls.expires_at > now(),
             cls.approved_at.is_null(),
             cls.denied_at.is_null(),
             cls.used_at.is_null(),
+        )
+
+    @classmethod
+    def decided(cls, typed: str, user_id: int) -> Self | None:
+        """The request with this user code that this person decided on, until the code expires."""
+        return cls.get_or_none(
+            cls.user_code == _read(typed),
+            cls.user_id == user_id,
+            cls.expires_at > now(),
+            cls.approved_at.is_null(False) | cls.denied_at.is_null(False),
         )
 
     @property
@@ -117,3 +126,7 @@ class DeviceCode(Record):
     def withdraw_all(cls, which: Any) -> int:
         """Withdraw the unused codes that match (their expiry becomes 0); returns how many."""
         return cls.update(used_at=now(), expires_at=0).where(which, cls.used_at.is_null()).execute()
+
+
+def _read(typed: str) -> str:
+    return "".join(c for c in typed.upper() if c in USER_CODE_LETTERS)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from authlib.oauth2.rfc8628 import DeviceAuthorizationEndpoint
-from flask import redirect, request
+from flask import redirect, request, session
 from flask_login import current_user
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
@@ -24,8 +24,10 @@ from portal.oauth.refusals import GRANT_NOT_ALLOWED, refuse
 from portal.oauth.request_filter import BASIC, NONE, POST
 from portal.oauth.resources import asked_resources
 from portal.oauth.scopes import refuse_scopes
-from portal.security import csrf, may_redirect_anywhere, sign_in_required
+from portal.security import csrf, may_redirect_anywhere, see_other, sign_in_required
 
+#: The user code that was decided on last, in the session's cookie.
+DECIDED = "device"
 UNKNOWN_CODE = (
     "Check the code: there is no device waiting with it. It may have expired, then start again on"
     " the device."
@@ -121,8 +123,15 @@ def enter_code() -> Response:
 
 
 @blueprint.get("/device/decision")
-def decision_reloaded() -> Response:
-    return redirect("/device")
+@sign_in_required
+def show_decision() -> Response:
+    """What this browser decided last; the first page when the code is over, or there is none."""
+    code = DeviceCode.decided(session.get(DECIDED, ""), current_user.id)
+    application = _live_application(code)
+    if code is None or application is None:
+        return redirect("/device")
+    allowed = code.approved_at is not None
+    return render("device/done.html", allowed=allowed, application_name=application.name)
 
 
 @blueprint.post("/device/decision")
@@ -132,20 +141,32 @@ def decide_device() -> Response:
     may_redirect_anywhere()
     settings = current_server().settings
     try:
-        sealed = request.form.get("request", "")
-        code = DeviceCode.pending(unseal(settings, "device", current_user, sealed))
+        user_code = unseal(settings, "device", current_user, request.form.get("request", ""))
     except StalePage:
         return stale_page()
+    code = DeviceCode.pending(user_code)
     application = _live_application(code)
     if code is None or application is None:
-        return stale_page()
+        return _decided_before(user_code)
     ticked = code.scopes if application.skips_consent else request.form.getlist("scope")
     given = granted(code.scopes, ticked, request.form.get("decision"))
     if not _decide(code, application, current_user._get_current_object(), given):
-        return stale_page()
+        return _decided_before(user_code)
     if given:
         current_server().usage.sign_in(application.id, DEVICE_CODE, given)
-    return render("device/done.html", allowed=bool(given), application_name=application.name)
+    return _show(user_code)
+
+
+def _decided_before(user_code: str) -> Response:
+    """Answer a decision that was sent twice with the first one; else nothing was decided."""
+    if DeviceCode.decided(user_code, current_user.id):
+        return _show(user_code)
+    return stale_page()
+
+
+def _show(user_code: str) -> Response:
+    session[DECIDED] = user_code
+    return see_other("/device/decision")
 
 
 def _decide(code: DeviceCode, application: Application, user: User, given: list[str]) -> bool:

@@ -8,7 +8,7 @@ import time_machine
 
 from portal.models import Consent, DeviceCode
 from tests.doors import through_both_doors
-from tests.factories import approve_trust, post
+from tests.factories import approve_trust, post, sign_in
 from tests.flows import DEVICE_GRANT
 
 pytestmark = through_both_doors
@@ -38,8 +38,10 @@ def test_a_person_connects_a_device(public, browser_of, bob):
     assert device["expires_in"] == 600
     assert device["interval"] == 5
     assert poll(public, device).get_json()["error"] == "authorization_pending"
-    done = decide(public, browser_of(bob), device)
-    assert "Device connected" in done.get_data(as_text=True)
+    browser = browser_of(bob)
+    done = decide(public, browser, device)
+    assert (done.status_code, done.location) == (303, "/device/decision")
+    assert "Device connected" in browser.get(done.location).text
     tokens = poll(public, device).get_json()
     assert tokens["scope"] == "openid profile"
     assert public.refresh(tokens["refresh_token"]).status_code == 200
@@ -63,11 +65,53 @@ def test_only_ticked_scopes_are_given(rp, browser_of, bob):
 
 def test_a_denial_is_final(rp, browser_of, bob, charlie):
     device = start(rp)
-    assert "no access" in decide(rp, browser_of(bob), device, "deny").get_data(as_text=True)
+    browser = browser_of(bob)
+    assert "got no access" in browser.get(decide(rp, browser, device, "deny").location).text
     assert poll(rp, device).get_json()["error"] == "access_denied"
     assert (
         post(browser_of(charlie), "/device", {"user_code": device["user_code"]}).status_code == 422
     )
+
+
+@pytest.mark.parametrize(
+    ("decision", "words"),
+    [
+        ("allow", "Acme Reports now has the access you allowed."),
+        ("deny", "got no access"),
+    ],
+)
+def test_the_answer_can_be_reloaded_and_sent_again(rp, browser_of, bob, decision, words):
+    device, browser = start(rp), browser_of(bob)
+    page = post(browser, "/device", {"user_code": device["user_code"]})
+    first = rp.decide(browser, page, decision)
+    for _ in range(2):
+        assert words in browser.get(first.location).text
+    again = rp.decide(browser, page, "deny" if decision == "allow" else "allow")
+    assert (again.status_code, again.location) == (303, first.location)
+    assert words in browser.get(again.location).text
+    assert DeviceCode.get().denied_at is None if decision == "allow" else DeviceCode.get().denied_at
+
+
+def test_the_answer_is_told_to_nobody_else(rp, browser_of, bob, charlie):
+    device, browser = start(rp), browser_of(bob)
+    decided = decide(rp, browser, device).location
+    # Nothing in the address tells of a decision, and nobody else's browser knows one.
+    assert decided == "/device/decision"
+    assert browser_of(charlie).get(decided).location == "/device"
+    post(browser, "/logout", page="/account/sessions")
+    assert browser.get(decided).location.startswith("/login")
+    sign_in(browser, bob)
+    assert browser.get(decided).location == "/device"
+
+
+def test_the_answer_is_gone_when_it_is_true_no_more(rp, browser_of, bob):
+    browser = browser_of(bob)
+    decided = decide(rp, browser, start(rp)).location
+    Consent.withdraw(bob.id, rp.application.id)
+    assert browser.get(decided).location == "/device"
+    decided = decide(rp, browser, start(rp)).location
+    rp.application.disable()
+    assert browser.get(decided).location == "/device"
 
 
 def test_another_person_cannot_take_over_an_approved_code(rp, browser_of, bob, charlie):
