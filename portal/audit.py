@@ -106,6 +106,8 @@ SETTINGS = (
     "trusted",
     "trust_reason",
 )
+#: Of these only what is in them counts, in whatever order.
+UNORDERED = ("grants", "scopes")
 State = dict[str, Any]
 #: What an act with many parts has done so far; None outside of one.
 _parts: ContextVar[list[State] | None] = ContextVar("audit parts", default=None)
@@ -180,7 +182,7 @@ def changing(event: str, it: Subject) -> Iterator[None]:
         yield
         changed = _row(it).get()
         after = state_of(changed)
-        names = [name for name in after if after[name] != before[name]]
+        names = [name for name in after if _differs(name, before[name], after[name])]
         if names:
             record(
                 event,
@@ -188,6 +190,10 @@ def changing(event: str, it: Subject) -> Iterator[None]:
                 before={name: before[name] for name in names},
                 after={name: after[name] for name in names},
             )
+
+
+def _differs(name: str, before: Any, after: Any) -> bool:
+    return sorted(before) != sorted(after) if name in UNORDERED else bool(before != after)
 
 
 def added(it: Subject) -> None:

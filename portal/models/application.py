@@ -152,6 +152,8 @@ class Application(Record):
             settings["name_key"] = fold(settings["name"])
         if "grants" in settings:
             settings["grants"] = [g for g in GRANTS if g in set(settings["grants"])]
+        if "scopes" in settings and set(settings["scopes"]) == set(self.scopes):
+            settings["scopes"] = self.scopes  # another order is no change
         if settings.get("trusted") is False:
             settings["trust_ends_at"] = None  # trusted again, it is approved again
         with transaction():

@@ -10,6 +10,7 @@ from portal import audit
 from portal.models import Application, AuditEvent
 from tests import factories
 from tests.cli.conftest import flask  # noqa: F401
+from tests.engines import on_both_engines
 from tests.factories import PASSWORD, make_application, post, save_anyway
 
 
@@ -40,6 +41,30 @@ def test_a_change_reads_as_before_and_after(browser, alice):
     assert "&lt;b&gt;Wiki&lt;/b&gt;: redirect URIs" in text
     assert "<b>Wiki" not in text
     assert "+ https://new.example.org/callback" in text
+
+
+@on_both_engines
+def test_scopes_in_another_order_are_no_change(browser, alice):
+    scopes = ["profile", "email", "openid"]
+    wiki, _ = make_application(alice, name="Wiki", scopes=scopes)
+    page = f"/admin/applications/{wiki.client_id}/edit"
+    form = {
+        "name": "Wiki of today",
+        "owner": "alice",
+        "grants": ["authorization_code"],
+        "refresh_tokens": "y",
+        "redirect_uris": factories.REDIRECT_URI,
+        "scopes": ["openid", "profile", "email"],
+        "confidential": "y",
+        "require_pkce": "y",
+    }
+    assert post(browser, page, form).status_code == 303
+    (row,) = AuditEvent.select()
+    assert json.loads(row.after) == {"name": "Wiki of today"}
+    text = browser.get(f"/admin/audit?application={wiki.client_id}").text
+    assert "Changed the application Wiki of today: name<" in text
+    assert Application.get().scopes == scopes
+    assert post(browser, page, {**form, "scopes": ["openid", "email"]}).status_code == 200
 
 
 def test_only_administrators_read_it(client, browser_of, charlie):
