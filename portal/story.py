@@ -96,6 +96,15 @@ OTHER_ENDS = {
 }
 
 
+STARTS = {"code": "The person signed in", "device": "The person let a device in"}
+#: The same, told to the person themselves.
+YOUR_ENDS = {
+    **OTHER_ENDS,
+    "user": "Your account was disabled, or everything of yours was ended.",
+}
+YOUR_STARTS = {"code": "You signed in", "device": "You let a device in"}
+
+
 class Step(NamedTuple):
     """One moment of a story; the network is "" where it is not known."""
 
@@ -126,23 +135,31 @@ class Story:
         )
 
     @classmethod
-    def latest(cls, *which: Any) -> list[Self]:
-        """The families that match and started last, told."""
-        return cls._told(TokenFamily.select().where(*which).order_by(TokenFamily.id.desc()))
+    def latest(cls, *which: Any, to_oneself: bool = False) -> list[Self]:
+        """The families that match and started last, told; `to_oneself` in the words for them."""
+        started = TokenFamily.select().where(*which)
+        return cls._told(started.order_by(TokenFamily.id.desc()), to_oneself)
 
     @classmethod
-    def reused(cls, *which: Any) -> list[Self]:
+    def reused(cls, *which: Any, to_oneself: bool = False) -> list[Self]:
         """The families that match and that an old refresh token ended last, told."""
         ended = TokenFamily.select().where(TokenFamily.ended_verdict.is_null(False), *which)
-        return cls._told(ended.order_by(TokenFamily.ended_at.desc(), TokenFamily.id.desc()))
+        ended = ended.order_by(TokenFamily.ended_at.desc(), TokenFamily.id.desc())
+        return cls._told(ended, to_oneself)
 
     @classmethod
-    def _told(cls, families: Any) -> list[Self]:
+    def _told(cls, families: Any, to_oneself: bool) -> list[Self]:
         found = list(families.limit(MOST_STORIES))
         applications = {it.id: it for it in _rows(Application, {f.application_id for f in found})}
         people = {it.id: it for it in _rows(User, {f.user_id for f in found})}
         return [
-            cls(it, applications[it.application_id], people[it.user_id], _ending(it), _steps(it))
+            cls(
+                it,
+                applications[it.application_id],
+                people[it.user_id],
+                _ending(it),
+                _steps(it, to_oneself),
+            )
             for it in found
             if it.application_id in applications and it.user_id in people
         ]
@@ -156,29 +173,29 @@ def _ending(family: TokenFamily) -> Ending | None:
     return ENDINGS.get(family.ended_verdict or "")
 
 
-def _steps(family: TokenFamily) -> list[Step]:
+def _steps(family: TokenFamily, to_oneself: bool) -> list[Step]:
+    starts, ends = (YOUR_STARTS, YOUR_ENDS) if to_oneself else (STARTS, OTHER_ENDS)
     start, *rotations = family.history or ["@"]
     flow, _, network = start.partition("@")
-    how = {"code": "The person signed in", "device": "The person let a device in"}
-    steps = [Step(family.created_at, how.get(flow, "Started"), network)]
+    steps = [Step(family.created_at, starts.get(flow, "Started"), network)]
     words = [word.partition("@") for word in rotations[-KEPT_ROTATIONS:]]
     between = family.rotations - len(words)
     if between > 0:
         steps.append(Step(0, f"{between:,} more {'refresh' if between == 1 else 'refreshes'}"))
     steps += [Step(int(at), "Refreshed", network) for at, _, network in words]
     if family.ended_at:
-        steps.append(Step(family.ended_at, _end_text(family), family.ended_from or ""))
+        steps.append(Step(family.ended_at, _end_text(family, ends), family.ended_from or ""))
     elif family.expires_at <= now():
         steps.append(Step(family.expires_at, "Not used for too long: expired"))
     return steps
 
 
-def _end_text(family: TokenFamily) -> str:
+def _end_text(family: TokenFamily, ends: dict[str, str]) -> str:
     ending = _ending(family)
     if ending is None:
         if family.ended_reason == "refresh_reused":
             return "Ended: an old refresh token was sent again."
-        return "Ended. " + OTHER_ENDS.get(family.ended_reason or "", "")
+        return "Ended. " + ends.get(family.ended_reason or "", "")
     if family.ended_late is None:
         return f"Ended: {ending.title}, long after the token had been replaced"
     return f"Ended: {ending.title}, {lasting(family.ended_late)} after the token had been replaced"

@@ -23,8 +23,8 @@ def list_connections() -> Response:
         connections=Connection.of(current_user.id),
         catalogue=Scope.catalogue(),
         offers=Offer.open_count(current_user.id),
-        stories=Story.latest(TokenFamily.user_id == current_user.id),
-        reused=Story.reused(TokenFamily.user_id == current_user.id),
+        stories=Story.latest(TokenFamily.user_id == current_user.id, to_oneself=True),
+        reused=Story.reused(TokenFamily.user_id == current_user.id, to_oneself=True),
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 import time_machine
 
 from portal.models import TokenFamily
-from portal.story import judge
+from portal.story import Story, judge
 from tests.engines import on_both_engines
 from tests.factories import make_application, make_user
 from tests.flows import RelyingApp
@@ -110,7 +110,32 @@ def test_ten_refreshes_are_remembered_and_the_others_counted(wiki, tokens, brows
     assert len(TokenFamily.get().history) == 11
     text = browser_of(bob).get("/account/connections").text
     assert "3 more refreshes" in text
-    assert "The person signed in" in text
+    assert "You signed in" in text
+
+
+@pytest.mark.parametrize(
+    ("flow", "start"), [("code", "signed in"), ("device", "let a device in")], ids=str
+)
+def test_people_read_of_themselves_and_administrators_of_the_person(
+    wiki, tokens, browser_of, alice, bob, flow, start
+):
+    family = TokenFamily.get()
+    family.history = [f"{flow}@{HOME_NETWORK}"]
+    family.save()
+    own = browser_of(bob).get("/account/connections").text
+    assert f"You {start}" in own
+    assert "The person" not in own
+    others = browser_of(alice).get("/admin/connections?person=bob").text
+    assert f"The person {start}" in others
+    assert "You " not in others.split("<main", 1)[1]
+
+
+def test_the_end_is_told_to_people_of_themselves(app, wiki, tokens, bob):
+    bobs = TokenFamily.user_id == bob.id
+    TokenFamily.end_all("user", bobs)
+    own, others = Story.latest(bobs, to_oneself=True)[0], Story.latest(bobs)[0]
+    assert own.steps[-1].text.startswith("Ended. Your account was disabled")
+    assert others.steps[-1].text.startswith("Ended. The person was disabled")
 
 
 def test_the_end_stays_as_it_was_first_judged(wiki, tokens):

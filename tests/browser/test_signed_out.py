@@ -48,7 +48,7 @@ def test_a_client_that_refreshes_twice_is_told_from_a_thief(portal, tabs, script
     expect(mine).to_contain_text("Retried late")
     expect(mine).to_contain_text("a mistake in the application, not like a theft")
     mine.get_by_text("Timeline").click()
-    expect(mine.get_by_text("The person let a device in")).to_be_visible()
+    expect(mine.get_by_text("You let a device in")).to_be_visible()
 
     page.goto(f"{portal.address}/admin/applications/{screen.client_id}")
     page.get_by_role("link", name="See why").click()
