@@ -31,6 +31,8 @@ class PasswordForm(FlaskForm):
         problem = password_problem(field.data or "", current_user.username, current_user.email)
         if problem:
             raise ValidationError(problem)
+        if field.data == self.current_password.data:
+            raise ValidationError("Choose another password than your current one.")
 
 
 @blueprint.route("/account/password", methods=["GET", "POST"])

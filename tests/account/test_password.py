@@ -47,6 +47,7 @@ def test_the_current_password_must_be_right(browser_of, bob):
         ({"new": "elevenchars"}, "Use at least 12 characters."),
         ({"new": "x" * 1001}, "Use at most 1,000 characters."),
         ({"new": "BOB@example.org"}, "than your username or e-mail address"),
+        ({"new": PASSWORD}, "Choose another password than your current one."),
     ],
 )
 def test_bad_input_is_explained(browser_of, bob, fields, sentence):
@@ -56,6 +57,15 @@ def test_bad_input_is_explained(browser_of, bob, fields, sentence):
     assert sentence in response.text
     assert "<title>Error: " in response.text
     assert User.get_by_id(bob.id).password_fits(PASSWORD)
+
+
+def test_the_old_password_is_refused_at_its_field(browser_of, bob):
+    here, there = browser_of(bob), browser_of(bob)
+    response = change(here, new=PASSWORD)
+
+    assert 'href="#new_password"' in response.text
+    assert "Your password is changed" not in response.text
+    assert there.get(PAGE).status_code == 200
 
 
 @pytest.mark.parametrize("password", ["a\0b" * 5, "x" * 1000, "пароль из слов"])
