@@ -26,6 +26,7 @@ PAGE_SIZE = 50
 TEXT_LENGTH = 200
 DOWNLOAD_CHUNK = 1000
 FILTERS = ("person", "application", "event", "since", "until")
+NEVER = "From: this day is after To. Choose an earlier one, or a later one for To."
 #: How a spreadsheet would know a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS = ("id", "at", "event", "actor", "what", "subject", "address", "before", "after", "seal")
@@ -135,6 +136,9 @@ def _search(asked: dict[str, str]) -> tuple[AuditSearch, dict[str, str]]:
         problems["event"] = "What happened: choose an event from the list."
     for name in problems:
         asked[name] = ""  # neither a date nor a list can show anything else
+    since, until = moments["since"], moments["until"]
+    if since is not None and until is not None and since >= until:
+        problems["since"] = NEVER
     search = AuditSearch.named(
         asked["person"], asked["application"], event=asked["event"], **moments
     )

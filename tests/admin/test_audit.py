@@ -3,10 +3,12 @@
 import csv
 import io
 import json
+from datetime import UTC, datetime
 
 import pytest
 
 from portal import audit
+from portal.clock import now
 from portal.models import Application, AuditEvent
 from tests import factories
 from tests.cli.conftest import flask  # noqa: F401
@@ -179,6 +181,31 @@ def test_a_download_with_a_bad_filter_is_not_the_whole_log(browser, ending, name
     page = browser.get(answer.location)
     assert problem in page.text
     assert 'value="alice"' in page.text
+
+
+def test_from_after_to_is_said_instead_of_finding_nothing(app, browser, alice):
+    with app.app_context():
+        audit.record("person.reset_link", actor=alice, person=alice)
+    asked = {"since": "2026-11-24", "until": "2026-11-01"}
+    problem = "From: this day is after To. Choose an earlier one, or a later one for To."
+    answer = browser.get("/admin/audit", query_string=asked)
+    assert answer.status_code == 422
+    assert f'<a href="#since">{problem}' in answer.text
+    assert 'aria-describedby="since-error"' in answer.text
+    assert 'value="2026-11-24"' in answer.text
+    assert 'value="2026-11-01"' in answer.text
+    # Where htmx shows the table alone, it stands there.
+    part = browser.get("/admin/audit", query_string=asked, headers={"HX-Request-Type": "partial"})
+    assert problem in part.text
+    assert "No event meets" not in part.text
+    download = browser.get("/admin/audit/events.csv", query_string=asked)
+    assert (download.status_code, problem in browser.get(download.location).text) == (303, True)
+
+
+def test_from_and_to_may_be_the_same_day(browser):
+    day = datetime.fromtimestamp(now(), UTC).strftime("%Y-%m-%d")
+    asked = {"since": day, "until": day}
+    assert browser.get("/admin/audit", query_string=asked).status_code == 200
 
 
 @pytest.mark.parametrize(("name", "value", "problem"), BAD)
