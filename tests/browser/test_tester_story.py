@@ -26,7 +26,7 @@ def test_an_application_is_tried_put_right_and_seen_to_work(portal, tabs, script
     page.get_by_role("link", name="Try it", exact=True).first.click()
     page.get_by_role("link", name="Authorisation Code (off)").click()
     page.get_by_role("button", name="Try it").click()
-    expect(page.get_by_text("The grant flow is not switched on")).to_be_visible()
+    expect(page.get_by_text("Authorisation Code is off", exact=True)).to_be_visible()
     if script:
         found += look(page, "tester-refused")
     page.get_by_role("link", name="Change its settings").click()
