@@ -32,7 +32,7 @@ def test_one_code_one_refresh_token_and_one_device_code_over_http(rp, portal, br
 
     asked = real.post("/oauth/device_authorization", {"scope": "profile"}).get_json()
     page = factories.post(browser, "/device", {"user_code": asked["user_code"]})
-    assert rp.decide(browser, page).status_code == 200
+    assert rp.decide(browser, page).status_code == 303
     device_code = asked["device_code"]
     answers = together(CROWD, lambda number: real.token(DEVICE_GRANT, device_code=device_code))
     assert Counter(answer.status_code for answer in answers) == {200: 1, 400: CROWD - 1}

@@ -10,6 +10,7 @@ from portal.clock import now
 from portal.models import (
     AccessToken,
     Application,
+    AuditEvent,
     AuthorizationCode,
     Consent,
     DeviceCode,
@@ -52,7 +53,7 @@ def get_code(rp, browser) -> str:
 def approved_device_code(rp, browser) -> str:
     asked = rp.post("/oauth/device_authorization", {"scope": "profile"}).get_json()
     page = factories.post(browser, "/device", {"user_code": asked["user_code"]})
-    assert rp.decide(browser, page).status_code == 200
+    assert rp.decide(browser, page).status_code == 303
     return asked["device_code"]
 
 
@@ -239,7 +240,9 @@ def test_a_device_is_decided_once(rp, app, browser_of, bob, charlie):
     answers = together(
         16, lambda n: rp.decide(browsers[n], pages[n], ("allow", "deny")[n % 3 == 0])
     )
-    assert Counter(answer.status_code for answer in answers) == {200: 1, 400: 15}
+    # Who was first sees what they decided, however often they sent it; the other decided nothing.
+    assert Counter(answer.status_code for answer in answers) == {303: 8, 400: 8}
+    assert AuditEvent.select().where(AuditEvent.event.startswith("device.")).count() == 1
     code = DeviceCode.get()
     assert (code.approved_at is None) != (code.denied_at is None)
 
