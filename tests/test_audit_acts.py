@@ -569,6 +569,7 @@ MORE_PAGES = {
 #: Pages that leave no event of their own, and why.
 STEP = "it is a step of a try, whose outcome is told"
 SILENT = {
+    "account.ask_again": "it gives nothing and takes nothing; the answer is told",
     "account.send_email_link": "it sends a letter; using the link changes the address",
     "account.use_email_link": "tests/account/test_verify_email.py sends and follows the letter",
     "admin.ask_trust": "tests/admin/test_trust.py asks again near the end, and reads the event",

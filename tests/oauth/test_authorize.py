@@ -104,7 +104,9 @@ def test_a_person_can_be_asked_again_about_what_they_left_out(rp, browser_of, bo
     browser = browser_of(bob)
     asked = {"scope": "openid profile email"}
     rp.sign_in(browser, **asked, ticked=["openid", "profile"])
-    assert "Not allowed: See your e-mail address." in browser.get("/account/connections").text
+    text = browser.get("/account/connections").text
+    assert "Not allowed (1)" in text
+    assert "See your e-mail address. <button" in text
     client_id = rp.application.client_id
     post(browser, f"/account/connections/{client_id}/ask-again", page="/account/connections")
     assert "Not allowed" not in browser.get("/account/connections").text
