@@ -26,7 +26,7 @@ PAGE_SIZE = 50
 TEXT_LENGTH = 200
 DOWNLOAD_CHUNK = 1000
 FILTERS = ("person", "application", "event", "since", "until")
-NEVER = "From: this day is after To. Choose an earlier one, or a later one for To."
+FROM_AFTER_TO = "From: this day is after To. Choose an earlier one, or a later one for To."
 #: How a spreadsheet would know a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS = ("id", "at", "event", "actor", "what", "subject", "address", "before", "after", "seal")
@@ -138,7 +138,7 @@ def _search(asked: dict[str, str]) -> tuple[AuditSearch, dict[str, str]]:
         asked[name] = ""  # neither a date nor a list can show anything else
     since, until = moments["since"], moments["until"]
     if since is not None and until is not None and since >= until:
-        problems["since"] = NEVER
+        problems["since"] = FROM_AFTER_TO
     search = AuditSearch.named(
         asked["person"], asked["application"], event=asked["event"], **moments
     )
