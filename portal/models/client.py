@@ -26,7 +26,7 @@ from portal.models.scope import DEFAULT_SCOPE, PERSONAL
 from portal.models.trust import subject
 
 CACHED_CLIENTS = 10_000
-#: One byte for each client that was read lately and has no place among those.
+#: A byte for each client that was read lately, for those that are not kept.
 SEEN_BYTES = 1 << 16
 
 
@@ -212,10 +212,10 @@ def _scopes(text: str) -> frozenset[str]:
 
 
 class ClientCache:
-    """The clients seen lately in this process, the least recent forgotten first.
+    """The clients that came more than once lately, the least recent forgotten first.
 
-    Once it is full, only a client that comes again takes another's place: among a million that
-    come in turns nobody does, and what is kept for them costs as much as reading the row.
+    Among a million that come in turns hardly any comes again soon, and to keep what never comes
+    again costs as much as to read it.
     """
 
     def __init__(self, size: int = CACHED_CLIENTS) -> None:
@@ -255,15 +255,13 @@ class ClientCache:
         client = Client(rows) if rows else None
         with self._lock:
             known = self._clients.pop(client_id, None)
-            if client is not None and (known or self._has_place(client_id)):
+            if client is not None and (known or self._comes_again(client_id)):
                 self._clients[client_id] = client
                 if len(self._clients) > self._size:
                     self._clients.popitem(last=False)
         return client
 
-    def _has_place(self, client_id: str) -> bool:
-        if len(self._clients) < self._size:
-            return True
+    def _comes_again(self, client_id: str) -> bool:
         hashed = hash(client_id)
         place, mark = hashed % SEEN_BYTES, (hashed >> 32) & 255
         again, self._seen[place] = self._seen[place] == mark, mark
