@@ -157,10 +157,10 @@ class LastUse:
         network = network_of(address)
         place = secret_id, network
         known = place in seen
-        due = abs(moment - seen.get(place, 0)) >= lately
-        seen[secret_id, address] = seen[place] = moment
-        if not due:  # another host of the same network
+        if known and abs(moment - seen[place]) < lately:  # another host of the same network
+            seen[secret_id, address] = seen[place]
             return
+        seen[secret_id, address] = seen[place] = moment
         with self._lock:
             self._secrets[place] = moment
             self._noted += 1

@@ -59,6 +59,17 @@ def test_who_comes_alone_is_noted_at_once_and_a_crowd_together(clock, apps):
     assert noted() == [60, 0, 0] * 2
 
 
+def test_a_secret_of_a_fleet_of_hosts_in_one_network_is_noted_each_minute(clock, app, apps):
+    robot = apps[0]
+    for host in range(10, 16):
+        robot.http.environ_base["REMOTE_ADDR"] = f"203.0.113.{host}"
+        ask(robot)
+        clock.shift(40)
+    secret = ApplicationSecret.get(ApplicationSecret.application == robot.application)
+    assert secret.last_used_at == NOON + 160
+    assert secret.last_used_from == "203.0.113.0/24"
+
+
 def test_one_of_a_great_crowd_is_noted_once_an_hour_or_after_a_refusal(
     clock, apps, uses, monkeypatch
 ):
