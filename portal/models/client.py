@@ -11,6 +11,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from authlib.oauth2.rfc6749 import ClientMixin
+from peewee import Field, Select
 
 from portal.clock import now
 from portal.credentials import hash_secret, matches
@@ -40,51 +41,63 @@ class Secret(NamedTuple):
     expires_at: int | None
 
 
+#: What every request of an application needs.
 _COLUMNS = (
     Application.id,
     Application.client_id,
-    Application.name,
     Application.grants,
-    Application.redirect_uris,
-    Application.post_logout_redirect_uris,
     Application.scopes,
     Application.confidential,
-    Application.require_pkce,
     Application.resource_server,
-    Application.trusted,
     Application.disabled_at,
     Application.version,
     Application.epoch,
     Application.last_used_at,
     Application.token_format,
-    Application.id_token_alg,
-    Application.subject_type,
     Application.resources,
-    Application.backchannel_logout_uri,
-    Application.trust_ends_at,
-    Application.trust_approved,
-    Application.owner,
     Application.machine_days,
 )
+#: What only signing people in needs; among a million applications each column tells.
+_FRONT_COLUMNS = (
+    Application.name,
+    Application.redirect_uris,
+    Application.post_logout_redirect_uris,
+    Application.require_pkce,
+    Application.id_token_alg,
+    Application.subject_type,
+    Application.trusted,
+    Application.trust_ends_at,
+    Application.trust_approved,
+    Application.scopes,
+    Application.owner,
+    Application.confidential,
+)
+_SECRET_COLUMNS = (
+    ApplicationSecret.id,
+    ApplicationSecret.hash,
+    ApplicationSecret.expires_at,
+    ApplicationSecret.last_used_at,
+    ApplicationSecret.last_used_from,
+)
 _FIRST_SECRET = len(_COLUMNS)
-_LOAD = Compiled(
-    lambda: (
-        Application.select(
-            *_COLUMNS,
-            ApplicationSecret.id,
-            ApplicationSecret.hash,
-            ApplicationSecret.expires_at,
-            ApplicationSecret.last_used_at,
-            ApplicationSecret.last_used_from,
-        )
-        .left_outer_join(
-            ApplicationSecret,
-            on=(
-                (ApplicationSecret.application == Application.id)
-                & ApplicationSecret.retired_at.is_null()
-            ),
-        )
+_FIRST_FRONT = _FIRST_SECRET + len(_SECRET_COLUMNS)
+
+
+def _with_secrets(*more: Field) -> Select:
+    it = ApplicationSecret
+    live = (it.application == Application.id) & it.retired_at.is_null()
+    return (
+        Application.select(*_COLUMNS, *_SECRET_COLUMNS, *more)
+        .left_outer_join(it, on=live)
         .where(Application.client_id == slot("client_id"))
+    )
+
+
+_LOAD = Compiled(_with_secrets)
+_LOAD_WHOLE = Compiled(lambda: _with_secrets(*_FRONT_COLUMNS))
+_FRONT = Compiled(
+    lambda: Application.select(*_FRONT_COLUMNS).where(
+        Application.id == slot("id"), Application.version == slot("version")
     )
 )
 _VERSION = Compiled(
@@ -92,63 +105,113 @@ _VERSION = Compiled(
 )
 
 
+class Front:
+    """What of an application only matters where people sign in."""
+
+    __slots__ = (
+        "id_token_alg",
+        "name",
+        "post_logout_redirect_uris",
+        "redirect_uris",
+        "require_pkce",
+        "subject_type",
+        "trusted_until",
+    )
+
+    def __init__(self, row: tuple) -> None:
+        self.name, uris, logout_uris, pkce, self.id_token_alg, self.subject_type, *trust = row
+        self.redirect_uris = tuple(uris.split())
+        self.post_logout_redirect_uris = tuple(logout_uris.split())
+        self.require_pkce = bool(pkce)
+        self.trusted_until = self._trusted_until(*trust) if trust[0] else 0
+
+    def _trusted_until(
+        self, trusted: int, ends_at: int | None, approved: str, scopes: str, owner: int, secret: int
+    ) -> int:
+        is_now = subject(self.redirect_uris, scopes.split(), owner, bool(secret))
+        return trusted_until(bool(trusted), ends_at, approved, is_now)
+
+
 class Client(ClientMixin):
     """An OAuth client (RFC 6749 §2): the answers that the grants ask for."""
 
     __slots__ = (
-        "backchannel_logout_uri",
+        "_front",
         "client_id",
         "confidential",
         "enabled",
         "epoch",
         "grants",
         "id",
-        "id_token_alg",
         "last_used_at",
         "machine_days",
         "machine_took",
-        "name",
-        "post_logout_redirect_uris",
-        "redirect_uris",
-        "require_pkce",
         "resource_server",
         "resources",
         "scopes",
         "secret_seen_at",
         "secrets",
-        "subject_type",
         "token_format",
-        "trusted_until",
         "version",
     )
 
     def __init__(self, rows: list[tuple]) -> None:
-        row = rows[0]
-        self.id, self.client_id, self.name = row[0], row[1], row[2]
-        self.grants = _grants(row[3])
-        self.redirect_uris = tuple(row[4].split())
-        self.post_logout_redirect_uris = tuple(row[5].split())
-        self.scopes = _scopes(row[6])
-        self.confidential, self.require_pkce = bool(row[7]), bool(row[8])
-        self.resource_server = bool(row[9])
-        self.enabled = row[11] is None
-        self.version, self.epoch = row[12], row[13]
-        self.last_used_at = row[14]
-        self.token_format, self.id_token_alg, self.subject_type = row[15:18]
-        self.resources = tuple(row[18].split())
-        self.backchannel_logout_uri = row[19]
-        self.trusted_until = self._trusted_until(row) if row[10] else 0
-        self.machine_days = read_days(row[23])
+        (
+            self.id,
+            self.client_id,
+            grants,
+            scopes,
+            confidential,
+            resource_server,
+            disabled_at,
+            self.version,
+            self.epoch,
+            self.last_used_at,
+            self.token_format,
+            resources,
+            machine_days,
+        ) = rows[0][:_FIRST_SECRET]
+        self.grants, self.scopes = _grants(grants), _scopes(scopes)
+        self.confidential, self.resource_server = bool(confidential), bool(resource_server)
+        self.enabled = disabled_at is None
+        self.resources = tuple(resources.split())
+        self.machine_days = read_days(machine_days)
         #: The scopes that it took last for itself, and on which day.
         self.machine_took = ("", 0)
-        found = [r[_FIRST_SECRET:] for r in rows if r[_FIRST_SECRET] is not None]
-        self.secrets = tuple(Secret(id, bytes(hash), end) for id, hash, end, *_ in found)
+        found = [row[_FIRST_SECRET:_FIRST_FRONT] for row in rows]
+        found = [] if found[0][0] is None else found
+        self.secrets = tuple([Secret(id, bytes(hash), end) for id, hash, end, _, _ in found])
         #: When each was last noted, by the address and by the network that it was used from.
         self.secret_seen_at = {(id, place): seen or 0 for id, _, _, seen, place in found}
+        front = rows[0][_FIRST_FRONT:]
+        self._front = Front(front) if front else None
 
-    def _trusted_until(self, row: tuple) -> int:
-        is_now = subject(self.redirect_uris, row[6].split(), row[22], self.confidential)
-        return trusted_until(bool(row[10]), row[20], row[21], is_now)
+    @property
+    def is_whole(self) -> bool:
+        """Whether what only people's requests need has been read."""
+        return self._front is not None
+
+    @property
+    def front(self) -> Front:
+        """What only people's requests need. Raises StaleClient when the application changed."""
+        if self._front is None:
+            rows = _FRONT.rows(id=self.id, version=self.version)
+            if not rows:
+                raise StaleClient(self.client_id)
+            self._front = Front(rows[0])
+        return self._front
+
+    @property
+    def name(self) -> str:
+        return self.front.name
+
+    @property
+    def redirect_uris(self) -> tuple[str, ...]:
+        return self.front.redirect_uris
+
+    @property
+    def subject_type(self) -> str:
+        return self.front.subject_type
 
     # What Authlib asks (ClientMixin)
 
@@ -157,7 +220,8 @@ class Client(ClientMixin):
 
     def get_default_redirect_uri(self) -> str | None:
         """The registered address, when there is exactly one to choose from."""
-        return self.redirect_uris[0] if len(self.redirect_uris) == 1 else None
+        uris = self.redirect_uris
+        return uris[0] if len(uris) == 1 else None
 
     def get_allowed_scope(self, scope: str | None) -> str | None:
         """The scopes to grant; None when one was asked for that is not the application's."""
@@ -188,7 +252,7 @@ class Client(ClientMixin):
     @property
     def skips_consent(self) -> bool:
         """Whether people are not asked: approved as it is now, and not ended."""
-        return self.trusted_until > now()
+        return self.front.trusted_until > now()
 
     def live_secret(self, presented: str) -> Secret | None:
         """The live secret that this is, compared in constant time with every one."""
@@ -234,11 +298,11 @@ class ClientCache:
         return self.load(client_id)
 
     def current(self, client_id: str) -> Client | None:
-        """The client as the database has it now."""
+        """The client as the database has it now, and all of it."""
         client = self._clients.get(client_id)
-        if client is not None and self.is_current(client):
+        if client is not None and client.is_whole and self.is_current(client):
             return client
-        return self.load(client_id)
+        return self.load(client_id, whole=True)
 
     @staticmethod
     def is_current(client: Client) -> bool:
@@ -249,13 +313,13 @@ class ClientCache:
         row = _VERSION.row(id=client.id)
         return row is not None and row[0] == client.version
 
-    def load(self, client_id: str) -> Client | None:
-        """Read the client from the database."""
-        rows = _LOAD.rows(client_id=client_id)
+    def load(self, client_id: str, *, whole: bool = False) -> Client | None:
+        """Read the client from the database; a `whole` one is kept: what follows is soon."""
+        rows = (_LOAD_WHOLE if whole else _LOAD).rows(client_id=client_id)
         client = Client(rows) if rows else None
         with self._lock:
             known = self._clients.pop(client_id, None)
-            if client is not None and (known or self._comes_again(client_id)):
+            if client is not None and (whole or known or self._comes_again(client_id)):
                 self._clients[client_id] = client
                 if len(self._clients) > self._size:
                     self._clients.popitem(last=False)

@@ -28,7 +28,7 @@ def make_id_token(
         "auth_time": decision.auth_time,
         "acr": ACR,
         "amr": ["pwd"],
-        "at_hash": create_half_hash(access_token, client.id_token_alg).decode("ascii"),
+        "at_hash": create_half_hash(access_token, client.front.id_token_alg).decode("ascii"),
     }
     if nonce:
         payload["nonce"] = nonce
@@ -37,4 +37,4 @@ def make_id_token(
     asked = ClaimsRequest.restored(decision.claims)
     if asked.id_token:
         payload |= about(User.get_by_id(decision.user_id), asked.id_token)
-    return server.keys.sign(payload, client.id_token_alg)
+    return server.keys.sign(payload, client.front.id_token_alg)

@@ -40,7 +40,7 @@ def end_session() -> Response:
     if client is None or claims is None or not _is_about_this_person(server, client, claims):
         return _ask()
     target = wishes.get("post_logout_redirect_uri")
-    if target is not None and target not in client.post_logout_redirect_uris:
+    if target is not None and target not in client.front.post_logout_redirect_uris:
         return _ask(BAD_ADDRESS)
     _sign_out()
     return _leave(target, wishes.get("state"))

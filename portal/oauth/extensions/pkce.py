@@ -20,7 +20,7 @@ class ProofKey(CodeChallenge):
         data, client = grant.request.payload.data, grant.request.client
         challenge, method = data.get("code_challenge"), data.get("code_challenge_method")
         if challenge is None and method is None:
-            if client.require_pkce or not client.confidential:
+            if client.front.require_pkce or not client.confidential:
                 raise refuse(refusals.PKCE_MISSING, application_id=client.id)
             return
         # RFC 7636 lets a missing method mean "plain", which protects nothing.
