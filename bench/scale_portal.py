@@ -93,6 +93,8 @@ class Portal:
             headers=[("Authorization", f"Basic {pair}")],
             input_stream=io.BytesIO(BODY),
             content_length=len(BODY),
+            # Where its secret has been used from so far.
+            environ_base={"REMOTE_ADDR": "127.0.0.1"},
         ).get_environ()
         return lambda: self._ask(environ, b'"access_token"')
 

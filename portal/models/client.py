@@ -57,7 +57,7 @@ _COLUMNS = (
     Application.resources,
     Application.machine_days,
 )
-#: What only signing people in needs; among a million applications each column tells.
+#: What only signing people in needs; where every client is read anew, each column costs.
 _FRONT_COLUMNS = (
     Application.name,
     Application.redirect_uris,
@@ -315,10 +315,12 @@ class ClientCache:
 
     def load(self, client_id: str, *, whole: bool = False) -> Client | None:
         """Read the client from the database; a `whole` one is kept: what follows is soon."""
+        known = self._clients.get(client_id)
+        whole = whole or (known is not None and known.is_whole)
         rows = (_LOAD_WHOLE if whole else _LOAD).rows(client_id=client_id)
         client = Client(rows) if rows else None
         with self._lock:
-            known = self._clients.pop(client_id, None)
+            self._clients.pop(client_id, None)
             if client is not None and (whole or known or self._comes_again(client_id)):
                 self._clients[client_id] = client
                 if len(self._clients) > self._size:

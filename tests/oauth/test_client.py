@@ -1,0 +1,48 @@
+"""What a process keeps of the applications that it has seen, and when it reads them again."""
+
+import pytest
+
+from portal.models.client import ClientCache, StaleClient
+
+
+@pytest.fixture
+def clients() -> ClientCache:
+    return ClientCache()
+
+
+def test_only_who_comes_again_is_kept(clients, rp, statements):
+    for _ in range(2):
+        with statements() as seen:
+            clients.get(rp.client_id)
+        assert len(seen) == 1
+    with statements() as seen:
+        assert clients.get(rp.client_id).client_id == rp.client_id
+    assert seen == []
+
+
+def test_who_signs_people_in_is_kept_at_once_and_whole(clients, rp, statements):
+    clients.current(rp.client_id)
+    with statements() as seen:
+        assert clients.get(rp.client_id).redirect_uris == (rp.redirect_uri,)
+    assert seen == []
+    # Nor does a machine's request make less of it.
+    clients.load(rp.client_id)
+    with statements() as seen:
+        assert clients.get(rp.client_id).redirect_uris == (rp.redirect_uri,)
+    assert seen == []
+
+
+def test_what_only_sign_ins_need_is_read_when_it_is_asked_for(clients, rp, statements):
+    client = clients.get(rp.client_id)
+    with statements() as seen:
+        for _ in range(2):
+            assert client.redirect_uris == (rp.redirect_uri,)
+    assert len(seen) == 1
+
+
+def test_half_of_an_application_never_goes_with_another_half_of_a_later_one(clients, rp):
+    client = clients.get(rp.client_id)
+    rp.application.change(redirect_uris=["https://later.example.org/callback"])
+    with pytest.raises(StaleClient):
+        _ = client.redirect_uris
+    assert clients.current(rp.client_id).redirect_uris == ("https://later.example.org/callback",)
