@@ -69,7 +69,7 @@ const filterRows = (box) => {
 
 // Owner: arrow keys and clicks in the list the server sends; typing a name or address works without it.
 const ownerBox = () => document.querySelector("[role=combobox]");
-const options = () => [...document.querySelectorAll("#owner-options [role=option]")];
+const options = () => [...document.querySelectorAll("#owner-options [data-value]")];
 const closeOptions = () => {
   const list = document.getElementById("owner-options");
   if (list) list.replaceChildren();
@@ -82,7 +82,7 @@ const choose = (option) => {
   ownerBox().dispatchEvent(new Event("change", { bubbles: true }));
 };
 document.addEventListener("mousedown", (event) => {
-  const option = event.target.closest?.("#owner-options [role=option]");
+  const option = event.target.closest?.("#owner-options [data-value]");
   if (option) { event.preventDefault(); choose(option); }
 });
 document.addEventListener("focusout", (event) => { if (event.target === ownerBox()) closeOptions(); });
@@ -115,7 +115,9 @@ document.addEventListener("htmx:after:swap", () => {
   reveal(document);
   const count = document.querySelector("#results [data-count]")?.textContent;
   if (count && count !== lastCount) say(lastCount = count);
-  ownerBox()?.setAttribute("aria-expanded", String(options().length > 0));
+  const nobody = document.querySelector("#owner-options [aria-disabled]");
+  if (nobody) say(nobody.textContent);
+  ownerBox()?.setAttribute("aria-expanded", String(Boolean(nobody) || options().length > 0));
 });
 
 reveal(document);

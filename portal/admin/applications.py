@@ -114,8 +114,11 @@ def preview_application() -> Response:
 @blueprint.get("/applications/owners")
 def list_owners() -> Response:
     """The people that the owner's search box offers."""
-    people = people_like(request.args.get("owner", ""))
-    return render("admin/applications/_owner_options.html", people=list(people))
+    typed = request.args.get("owner", "")
+    people = list(people_like(typed))
+    return render(
+        "admin/applications/_owner_options.html", people=people, typed=typed.strip(" \0")
+    )
 
 
 # Look at and edit

@@ -120,6 +120,13 @@ def test_the_preview_and_the_owner_follow_what_is_typed(applications, portal):
     owner.press_sequentially("team")
     page.get_by_role("option", name="People team").click()
     expect(owner).to_have_value("hr")
+    # Nobody can be chosen where nobody is found.
+    owner.fill("")
+    owner.press_sequentially("qqq")
+    expect(people).to_have_text([re.compile("^Nobody who can sign in has this")])
+    owner.press("ArrowDown")
+    people.click(force=True)
+    expect(owner).to_have_value("qqq")
 
 
 def test_the_scope_picker_filters(applications, portal):
