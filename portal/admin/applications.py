@@ -116,9 +116,7 @@ def list_owners() -> Response:
     """The people that the owner's search box offers."""
     typed = request.args.get("owner", "")
     people = list(people_like(typed))
-    return render(
-        "admin/applications/_owner_options.html", people=people, typed=typed.strip(" \0")
-    )
+    return render("admin/applications/_owner_options.html", people=people, typed=typed.strip(" \0"))
 
 
 # Look at and edit

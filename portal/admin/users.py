@@ -3,9 +3,6 @@
 An administrator never knows a password: a one-time link, shown once, lets the person choose it.
 """
 
-from dataclasses import dataclass
-from urllib.parse import urlencode
-
 from flask import abort, current_app, flash, request, url_for
 from flask_login import current_user
 from peewee import IntegrityError
@@ -14,116 +11,31 @@ from werkzeug.wrappers import Response
 from portal import approval, audit, handover
 from portal.admin import blueprint
 from portal.admin.user_form import DeleteForm, EditForm, PersonForm, make_ticket, read_ticket
+from portal.admin.user_list import Listing
 from portal.database import transaction
 from portal.handover import CannotInherit
 from portal.htmx import render
 from portal.models import Application, AuditEvent, Offer, OneTimeLink, Session, User
 from portal.models.connection import Connection
-from portal.models.search import MOST_FOUND, find_people, is_one_of, is_short
 from portal.models.user import fold
 from portal.security import no_store, see_other
 from portal.text import plural
 
-PAGE_SIZE = 50
-QUERY_LENGTH = 200
+#: So many of a person's applications stand on their page.
+SHOWN_APPLICATIONS = 50
 LAST_ADMINISTRATOR = (
     "You are the last administrator. Make somebody else an administrator first, so that the"
     " portal is never without one."
 )
-CHIPS = (("", "All"), ("administrators", "Administrators"), ("disabled", "Disabled"))
-
-
-# The list
-
-
-@dataclass(frozen=True)
-class Chip:
-    """One filter of the list."""
-
-    key: str
-    label: str
-    count: int
-    url: str
-    current: bool
-
-
-@dataclass(frozen=True)
-class Page:
-    """One page of the list, and the way to the next ones."""
-
-    rows: list[User]
-    first: int
-    last: int
-    total: int
-    previous_url: str | None
-    next_url: str | None
 
 
 @blueprint.get("/users")
 def list_users() -> Response:
     """People by username: searched, filtered, fifty a page."""
-    query, chip = request.args.get("q", "").strip(), request.args.get("chip", "")
-    # PostgreSQL cannot even look for a NUL.
-    found, more = find_people(query.replace("\0", "�")[:QUERY_LENGTH]) if query else (None, False)
+    context = Listing(request.args).context()
     return render(
-        "admin/users/index.html",
-        "admin/users/_table.html",
-        query=query,
-        chip=chip,
-        hint=_hint(query, more),
-        chips=_chips(query, chip, found),
-        seen=AuditEvent.head(),
-        page=_page(query, chip, found),
+        "admin/users/index.html", "admin/users/_table.html", seen=AuditEvent.head(), **context
     )
-
-
-def _hint(query: str, more: bool) -> str | None:
-    if query and is_short(query):
-        return (
-            "One or two characters find the usernames that begin with them. Type three or more to"
-            " search inside names and e-mail addresses, too."
-        )
-    if more:
-        return f"More than {MOST_FOUND} people match, and not all are shown. Type more."
-    return None
-
-
-def _chips(query: str, chip: str, found: list[int] | None) -> list[Chip]:
-    return [
-        Chip(key, label, _matching(key, found).count(), _address(query, key), key == chip)
-        for key, label in CHIPS
-    ]
-
-
-def _page(query: str, chip: str, found: list[int] | None) -> Page:
-    people = _matching(chip, found)
-    total = people.count()
-    asked = request.args.get("page", "1")
-    # A number beyond the end shows the last page.
-    number = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 9 else 1
-    number = max(1, min(number, -(-total // PAGE_SIZE)))
-    first = (number - 1) * PAGE_SIZE
-    rows = list(people.order_by(User.username_key).limit(PAGE_SIZE).offset(first))
-    before = _address(query, chip, number - 1) if number > 1 else None
-    after = _address(query, chip, number + 1) if first + len(rows) < total else None
-    return Page(rows, first + 1, first + len(rows), total, before, after)
-
-
-def _matching(chip: str, found: list[int] | None):  # type: ignore[no-untyped-def]
-    people = User.select()
-    if found is not None:
-        people = people.where(is_one_of(User.id, found))
-    if chip == "administrators":
-        people = people.where(User.is_admin)
-    elif chip == "disabled":
-        people = people.where(User.disabled_at.is_null(False))
-    return people
-
-
-def _address(query: str, chip: str, page: int = 1) -> str:
-    parts = {"q": query, "chip": chip, "page": page if page > 1 else ""}
-    text = urlencode({name: value for name, value in parts.items() if value})
-    return url_for("admin.list_users") + (f"?{text}" if text else "")
 
 
 # Add a person
@@ -390,7 +302,9 @@ def _page_of(user: User, link: str | None = None, status: int = 200) -> Response
         seen=AuditEvent.head(),
         is_me=user.id == current_user.id,
         owned=user.applications.count(),
-        applications=list(user.applications.order_by(Application.name_key).limit(PAGE_SIZE)),
+        applications=list(
+            user.applications.order_by(Application.name_key).limit(SHOWN_APPLICATIONS)
+        ),
         sessions=len(Session.of(user.id)),
         connections=len(Connection.of(user.id)),
     )
