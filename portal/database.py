@@ -150,7 +150,7 @@ def close_database() -> None:
 def execute_at_once(sql: str, parameters: Sequence[object]) -> Any:
     """Run a statement whose result is read before this thread runs another one.
 
-    Other statements go through more of peewee and the driver than a small one takes to run.
+    peewee's own way takes longer than a small statement does.
     """
     return database.obj.execute_at_once(sql, parameters)
 

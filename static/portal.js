@@ -87,7 +87,9 @@ document.addEventListener("mousedown", (event) => {
 });
 document.addEventListener("focusout", (event) => { if (event.target === ownerBox()) closeOptions(); });
 document.addEventListener("keydown", (event) => {
-  const list = event.target === ownerBox() && event.target ? options() : [];
+  if (event.target !== ownerBox()) return;
+  if (event.key === "Escape") closeOptions();
+  const list = options();
   if (!list.length) return;
   const at = list.findIndex((it) => it.getAttribute("aria-selected") === "true");
   const steps = { ArrowDown: (at + 1) % list.length, ArrowUp: (at + list.length - (at < 0 ? 0 : 1)) % list.length };
@@ -100,7 +102,7 @@ document.addEventListener("keydown", (event) => {
   } else if (event.key === "Enter" && at >= 0) {
     event.preventDefault();
     choose(list[at]);
-  } else if (event.key === "Escape") closeOptions();
+  }
 });
 
 let lastCount = document.querySelector("#results [data-count]")?.textContent;
@@ -115,8 +117,13 @@ document.addEventListener("htmx:after:swap", () => {
   reveal(document);
   const count = document.querySelector("#results [data-count]")?.textContent;
   if (count && count !== lastCount) say(lastCount = count);
+  // An answer may come after one has gone on to the next field.
+  if (document.activeElement !== ownerBox()) closeOptions();
+  const active = ownerBox()?.getAttribute("aria-activedescendant");
+  if (active && document.getElementById(active)?.getAttribute("aria-selected") !== "true") ownerBox().removeAttribute("aria-activedescendant");
   const nobody = document.querySelector("#owner-options [aria-disabled]");
-  if (nobody) say(nobody.textContent);
+  if (nobody && !("said" in nobody.dataset)) say(nobody.textContent);
+  if (nobody) nobody.dataset.said = "";
   ownerBox()?.setAttribute("aria-expanded", String(Boolean(nobody) || options().length > 0));
 });
 

@@ -32,10 +32,9 @@ LAST_ADMINISTRATOR = (
 @blueprint.get("/users")
 def list_users() -> Response:
     """People by username: searched, filtered, fifty a page."""
+    seen = AuditEvent.head()  # before the rows: what happens meanwhile has not been seen
     context = Listing(request.args).context()
-    return render(
-        "admin/users/index.html", "admin/users/_table.html", seen=AuditEvent.head(), **context
-    )
+    return render("admin/users/index.html", "admin/users/_table.html", seen=seen, **context)
 
 
 # Add a person

@@ -27,7 +27,7 @@ from portal.models.scope import DEFAULT_SCOPE, PERSONAL
 from portal.models.trust import subject
 
 CACHED_CLIENTS = 10_000
-#: A byte for each client that was read lately, for those that are not kept.
+#: Bytes that remember, roughly, which clients came lately without being kept.
 SEEN_BYTES = 1 << 16
 
 
@@ -276,7 +276,7 @@ def _scopes(text: str) -> frozenset[str]:
 
 
 class ClientCache:
-    """The clients that came more than once lately, the least recent forgotten first.
+    """Clients that came more than once lately or signed people in, the least recent goes first.
 
     Among a million that come in turns hardly any comes again soon, and to keep what never comes
     again costs as much as to read it.
@@ -288,14 +288,14 @@ class ClientCache:
         self._clients: OrderedDict[str, Client] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, client_id: str) -> Client | None:
+    def get(self, client_id: str, *, whole: bool = False) -> Client | None:
         """The client, perhaps a stale one: what is issued to it must check the version."""
         with self._lock:
             client = self._clients.get(client_id)
-            if client is not None:
+            if client is not None and (client.is_whole or not whole):
                 self._clients.move_to_end(client_id)
                 return client
-        return self.load(client_id)
+        return self.load(client_id, whole=whole)
 
     def current(self, client_id: str) -> Client | None:
         """The client as the database has it now, and all of it."""
@@ -314,13 +314,16 @@ class ClientCache:
         return row is not None and row[0] == client.version
 
     def load(self, client_id: str, *, whole: bool = False) -> Client | None:
-        """Read the client from the database; a `whole` one is kept: what follows is soon."""
+        """Read the client from the database.
+
+        A `whole` one is kept at once: people are signing in, and its next request comes soon.
+        """
         known = self._clients.get(client_id)
         whole = whole or (known is not None and known.is_whole)
         rows = (_LOAD_WHOLE if whole else _LOAD).rows(client_id=client_id)
         client = Client(rows) if rows else None
         with self._lock:
-            self._clients.pop(client_id, None)
+            known = self._clients.pop(client_id, None)
             if client is not None and (whole or known or self._comes_again(client_id)):
                 self._clients[client_id] = client
                 if len(self._clients) > self._size:
@@ -329,7 +332,7 @@ class ClientCache:
 
     def _comes_again(self, client_id: str) -> bool:
         hashed = hash(client_id)
-        place, mark = hashed % SEEN_BYTES, (hashed >> 32) & 255
+        place, mark = hashed % SEEN_BYTES, (hashed >> 32) % 255 + 1
         again, self._seen[place] = self._seen[place] == mark, mark
         return again
 

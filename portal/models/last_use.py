@@ -156,16 +156,16 @@ class LastUse:
             seen.clear()
         network = network_of(address)
         place = secret_id, network
-        known = place in seen
-        if known and abs(moment - seen[place]) < lately:  # another host of the same network
-            seen[secret_id, address] = seen[place]
+        last = seen.get(place)
+        if last is not None and abs(moment - last) < lately:  # another host of the same network
+            seen[secret_id, address] = last
             return
         seen[secret_id, address] = seen[place] = moment
         with self._lock:
             self._secrets[place] = moment
             self._noted += 1
             # Who comes from one place alone has no more here than that.
-            if not known and len(seen) > 3:
+            if last is None and len(seen) > 3:
                 self._crowded.add(secret_id)
 
     def note_misuse(self, secret_id: int, named_id: int, address: str) -> None:

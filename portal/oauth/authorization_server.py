@@ -146,7 +146,8 @@ class PortalServer(AuthorizationServer):
         return request.client
 
     def query_client(self, client_id: str) -> Client | None:
-        return self.clients.get(client_id)
+        # Authlib asks only where people sign in.
+        return self.clients.get(client_id, whole=True)
 
     # What browsers bring
 

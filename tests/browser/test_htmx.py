@@ -127,6 +127,11 @@ def test_the_preview_and_the_owner_follow_what_is_typed(applications, portal):
     owner.press("ArrowDown")
     people.click(force=True)
     expect(owner).to_have_value("qqq")
+    owner.press_sequentially("q")
+    expect(people).to_have_count(1)
+    owner.press("Escape")
+    expect(people).to_have_count(0)
+    expect(owner).to_have_attribute("aria-expanded", "false")
 
 
 def test_the_scope_picker_filters(applications, portal):

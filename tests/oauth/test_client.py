@@ -32,6 +32,14 @@ def test_who_signs_people_in_is_kept_at_once_and_whole(clients, rp, statements):
     assert seen == []
 
 
+def test_who_sends_people_after_machines_came_is_read_whole(clients, rp, statements):
+    for _ in range(2):
+        clients.get(rp.client_id)
+    with statements() as seen:
+        assert clients.get(rp.client_id, whole=True).redirect_uris == (rp.redirect_uri,)
+    assert len(seen) == 1
+
+
 def test_what_only_sign_ins_need_is_read_when_it_is_asked_for(clients, rp, statements):
     client = clients.get(rp.client_id)
     with statements() as seen:
