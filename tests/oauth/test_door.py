@@ -56,7 +56,8 @@ def test_a_failure_of_the_database_is_the_same_at_both_doors(app, rp, monkeypatc
     def fail(*arguments, **more):
         raise OperationalError("database or disk is full")
 
-    monkeypatch.setattr("portal.database.database.obj._execute_cursor", fail)
+    for way in ("_execute_cursor", "execute_at_once"):
+        monkeypatch.setattr(f"portal.database.database.obj.{way}", fail)
     call = {"data": ASKS, "headers": basic(rp.client_id, rp.secret)}
     short = answer(app.test_client(), "/oauth/token", call)
     assert short == answer(InChunks(app, app.response_class), "/oauth/token", call)
