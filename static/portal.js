@@ -76,6 +76,14 @@ const closeOptions = () => {
   ownerBox()?.setAttribute("aria-expanded", "false");
   ownerBox()?.removeAttribute("aria-activedescendant");
 };
+const ownerAnswered = () => {
+  // One may have gone on to the next field meanwhile.
+  if (document.activeElement !== ownerBox()) return closeOptions();
+  const nobody = document.querySelector("#owner-options [aria-disabled]");
+  if (nobody) say(nobody.textContent);
+  ownerBox().removeAttribute("aria-activedescendant");
+  ownerBox().setAttribute("aria-expanded", String(Boolean(nobody) || options().length > 0));
+};
 const choose = (option) => {
   ownerBox().value = option.dataset.value;
   closeOptions();
@@ -113,18 +121,11 @@ document.addEventListener("htmx:response:error", (event) => {
   if (status >= 500) show("Portal could not do that just now. Please try again.");
 });
 document.addEventListener("htmx:error", () => show("Portal cannot be reached. Check your connection and try again."));
-document.addEventListener("htmx:after:swap", () => {
+document.addEventListener("htmx:after:swap", (event) => {
   reveal(document);
   const count = document.querySelector("#results [data-count]")?.textContent;
   if (count && count !== lastCount) say(lastCount = count);
-  // An answer may come after one has gone on to the next field.
-  if (document.activeElement !== ownerBox()) closeOptions();
-  const active = ownerBox()?.getAttribute("aria-activedescendant");
-  if (active && document.getElementById(active)?.getAttribute("aria-selected") !== "true") ownerBox().removeAttribute("aria-activedescendant");
-  const nobody = document.querySelector("#owner-options [aria-disabled]");
-  if (nobody && !("said" in nobody.dataset)) say(nobody.textContent);
-  if (nobody) nobody.dataset.said = "";
-  ownerBox()?.setAttribute("aria-expanded", String(Boolean(nobody) || options().length > 0));
+  if (event.target === ownerBox()) ownerAnswered();
 });
 
 reveal(document);

@@ -297,11 +297,8 @@ def _has_name(text: str) -> Any:
     return fn.LOWER(User.name) == text.lower()
 
 
-def people_like(text: str, limit: int = 8) -> Iterable[User]:
-    """The active people whose username, e-mail address or name has this text in it."""
-    key = fold(text[:100]).replace("\0", "")
-    if not key:
-        return []
+def people_like(key: str, limit: int = 8) -> Iterable[User]:
+    """The active people whose username, e-mail address or name has this in it, which is folded."""
     like = User.username_key.contains(key) | User.email_key.contains(key) | User.name.contains(key)
     return (
         User.select()

@@ -114,9 +114,9 @@ def preview_application() -> Response:
 @blueprint.get("/applications/owners")
 def list_owners() -> Response:
     """The people that the owner's search box offers."""
-    typed = fold(request.args.get("owner", "").replace("\0", ""))
-    people = list(people_like(typed))
-    return render("admin/applications/_owner_options.html", people=people, typed=typed)
+    key = fold(request.args.get("owner", "")[:100].replace("\0", ""))
+    people = list(people_like(key)) if key else []
+    return render("admin/applications/_owner_options.html", people=people, sought=bool(key))
 
 
 # Look at and edit

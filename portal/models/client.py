@@ -1,14 +1,12 @@
-"""An application as the protocol sees it: a light row, kept in memory and checked by version.
+"""An application as the protocol sees it: a light row, checked by version.
 
-Loading a model costs thirty times what reading the row costs. So the rows of recently seen
-applications stay in memory, and the statement that issues a token demands that the row's
-version is still the database's: a stale row costs one retry, never a wrong answer.
+Loading a model costs thirty times what reading the row costs. So the rows stay in memory (see
+`client_cache`), and the statement that issues a token demands that the row's version is still the
+database's: a stale row costs one retry, never a wrong answer.
 """
 
-from collections import OrderedDict
 from functools import lru_cache
-from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from authlib.oauth2.rfc6749 import ClientMixin
 from peewee import Field, Select
@@ -25,10 +23,6 @@ from portal.models.base import read_days
 from portal.models.compiled import Compiled, slot
 from portal.models.scope import DEFAULT_SCOPE, PERSONAL
 from portal.models.trust import subject
-
-CACHED_CLIENTS = 10_000
-#: Bytes that remember, roughly, which clients came lately without being kept.
-SEEN_BYTES = 1 << 16
 
 
 class StaleClient(Exception):
@@ -186,14 +180,25 @@ class Client(ClientMixin):
         front = rows[0][_FIRST_FRONT:]
         self._front = Front(front) if front else None
 
+    @classmethod
+    def read(cls, client_id: str, *, whole: bool = False) -> Self | None:
+        """The client from the database; a `whole` one with its front."""
+        rows = (_LOAD_WHOLE if whole else _LOAD).rows(client_id=client_id)
+        return cls(rows) if rows else None
+
+    def is_current(self) -> bool:
+        """Whether the database still has the version that was read."""
+        row = _VERSION.row(id=self.id)
+        return row is not None and row[0] == self.version
+
     @property
     def is_whole(self) -> bool:
-        """Whether what only people's requests need has been read."""
+        """Whether its front has been read."""
         return self._front is not None
 
     @property
     def front(self) -> Front:
-        """What only people's requests need. Raises StaleClient when the application changed."""
+        """What only sign-ins need. Raises StaleClient when the application changed since."""
         if self._front is None:
             rows = _FRONT.rows(id=self.id, version=self.version)
             if not rows:
@@ -273,69 +278,3 @@ def _grants(text: str) -> frozenset[str]:
 @lru_cache(1000)
 def _scopes(text: str) -> frozenset[str]:
     return frozenset(text.split()) | {DEFAULT_SCOPE}
-
-
-class ClientCache:
-    """Clients that came more than once lately or signed people in, the least recent goes first.
-
-    Among a million that come in turns hardly any comes again soon, and to keep what never comes
-    again costs as much as to read it.
-    """
-
-    def __init__(self, size: int = CACHED_CLIENTS) -> None:
-        self._size = size
-        self._seen = bytearray(SEEN_BYTES)
-        self._clients: OrderedDict[str, Client] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, client_id: str, *, whole: bool = False) -> Client | None:
-        """The client, perhaps a stale one: what is issued to it must check the version."""
-        with self._lock:
-            client = self._clients.get(client_id)
-            if client is not None and (client.is_whole or not whole):
-                self._clients.move_to_end(client_id)
-                return client
-        return self.load(client_id, whole=whole)
-
-    def current(self, client_id: str) -> Client | None:
-        """The client as the database has it now, and all of it."""
-        client = self._clients.get(client_id)
-        if client is not None and client.is_whole and self.is_current(client):
-            return client
-        return self.load(client_id, whole=True)
-
-    @staticmethod
-    def is_current(client: Client) -> bool:
-        """Whether the row is still as it was read.
-
-        By its version: threads that read it at the same time hold different objects.
-        """
-        row = _VERSION.row(id=client.id)
-        return row is not None and row[0] == client.version
-
-    def load(self, client_id: str, *, whole: bool = False) -> Client | None:
-        """Read the client from the database.
-
-        A `whole` one is kept at once: people are signing in, and its next request comes soon.
-        """
-        known = self._clients.get(client_id)
-        whole = whole or (known is not None and known.is_whole)
-        rows = (_LOAD_WHOLE if whole else _LOAD).rows(client_id=client_id)
-        client = Client(rows) if rows else None
-        with self._lock:
-            known = self._clients.pop(client_id, None)
-            if client is not None and (whole or known or self._comes_again(client_id)):
-                self._clients[client_id] = client
-                if len(self._clients) > self._size:
-                    self._clients.popitem(last=False)
-        return client
-
-    def _comes_again(self, client_id: str) -> bool:
-        hashed = hash(client_id)
-        place, mark = hashed % SEEN_BYTES, (hashed >> 32) % 255 + 1
-        again, self._seen[place] = self._seen[place] == mark, mark
-        return again
-
-    def forget(self, client_id: str) -> None:
-        with self._lock:
-            self._clients.pop(client_id, None)

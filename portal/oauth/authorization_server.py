@@ -18,7 +18,8 @@ from portal.credentials import derive_key
 from portal.htmx import render
 from portal.metrics import refusals_counted, tokens_issued
 from portal.models import Application, AuditEvent, Refusal
-from portal.models.client import Client, ClientCache, StaleClient
+from portal.models.client import Client, StaleClient
+from portal.models.client_cache import ClientCache
 from portal.models.last_use import LastUse
 from portal.models.usage import UsageNotes
 from portal.oauth import redirect_uris, refusals, rehearsal
@@ -176,7 +177,7 @@ class PortalServer(AuthorizationServer):
         client_id = request.payload.client_id
         if client_id is None:
             raise refuse(refusals.CLIENT_ID_MISSING)
-        client = self.clients.current(client_id)
+        client = self.clients.current(client_id, whole=True)
         if client is None:
             raise refuse(refusals.CLIENT_UNKNOWN, detail=client_id[:80])
         if not client.enabled:
@@ -273,7 +274,7 @@ class PortalServer(AuthorizationServer):
         if isinstance(error, Refused) and not error.reason.noted:
             return
         client_id = request.client.client_id
-        if not self.clients.is_current(request.client):
+        if not request.client.is_current():
             request.client = None
             raise StaleClient(client_id)
 

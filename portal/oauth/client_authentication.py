@@ -5,7 +5,8 @@ from typing import NamedTuple
 from portal.clock import now
 from portal.credentials import hash_secret, matches
 from portal.models import Application, ApplicationSecret
-from portal.models.client import Client, ClientCache, Secret
+from portal.models.client import Client, Secret
+from portal.models.client_cache import ClientCache
 from portal.oauth import refusals
 from portal.oauth.refusals import Reason, Refused, refuse
 from portal.oauth.request_filter import ASSERTION, NONE, Credentials

@@ -43,7 +43,7 @@ class DeviceAuthorization(DeviceAuthorizationEndpoint):
     def create_endpoint_response(self, request: Any) -> tuple:
         client = self.authenticate_client(request)
         # What is issued here is not checked by a statement of its own, so look again.
-        if not self.server.clients.is_current(client):
+        if not client.is_current():
             raise StaleClient(client.client_id)
         if not client.check_grant_type(DEVICE_CODE):
             raise refuse(GRANT_NOT_ALLOWED, application_id=client.id, detail=DEVICE_CODE)

@@ -69,7 +69,7 @@ def _proof(server: Any, wishes: Mapping[str, str]) -> tuple[Any, dict | None]:
     if claims is None or not isinstance(claims.get("aud"), str):
         return None, None
     client_id = wishes.get("client_id", claims["aud"])
-    client = server.clients.current(client_id)
+    client = server.clients.current(client_id, whole=True)
     if client is None or not client.enabled or not is_for(claims, server, client_id):
         return None, None
     return client, claims

@@ -10,7 +10,7 @@ import time_machine
 from portal import credentials, sweep
 from portal.database import database, lose_patience, transaction
 from portal.models import Application, Usage
-from portal.models.client import ClientCache
+from portal.models.client_cache import ClientCache
 from portal.models.last_use import LastUse
 from portal.models.usage import DAY, SINCE, SINCE_ID
 from tests.engines import on_both_engines, only_on_sqlite
