@@ -41,11 +41,10 @@ SQLITE_PRAGMAS = {
     "busy_timeout": 10_000,
     "foreign_keys": 1,
     "cache_size": -64 * 1024,
-    # SQLite maps all of it anew after another process wrote: in a large file that costs more
-    # than it saves.
-    "mmap_size": 128 * 1024 * 1024,
     "wal_autocheckpoint": 4000,
 }
+#: All of any file that SQLite would map.
+ALL_BYTES = 1 << 32
 #: So long waits a thread that others wait for.
 MOMENT_MS = 30
 
@@ -99,6 +98,15 @@ def open_database(url: str) -> Database:
 def on_sqlite() -> bool:
     """Whether the open database is SQLite."""
     return isinstance(database.obj, SqliteDatabase)
+
+
+def map_file() -> None:
+    """Read SQLite's file as memory from now on: for the only process that writes into it.
+
+    After another one wrote, SQLite maps all of it anew, which costs more than it saves.
+    """
+    if on_sqlite():
+        database.obj.pragma("mmap_size", ALL_BYTES, permanent=True)
 
 
 def connect(url: str) -> Database:

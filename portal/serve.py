@@ -68,7 +68,11 @@ def run(listening: socket.socket, workers: int, threads: int, on_ready: Callable
     app = import_module("wsgi").app
     # What is loaded by now stays in memory that the workers share.
     gc.freeze()
-    team = Team(workers, lambda: worker.run(app, listening, threads, GRACE_SECONDS))
+
+    def work() -> None:
+        worker.run(app, listening, threads, GRACE_SECONDS, is_alone=workers == 1)
+
+    team = Team(workers, work)
     threading.Thread(target=_when_ready, args=(listening, on_ready), daemon=True).start()
     team.work()
 

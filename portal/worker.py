@@ -20,7 +20,7 @@ from peewee import OperationalError
 
 from portal import checkpoint, patience, sweep
 from portal.bounded_http import BoundedProtocol
-from portal.database import database, lose_patience, on_sqlite
+from portal.database import database, lose_patience, map_file, on_sqlite
 from portal.disk import Disk, putting_off
 from portal.observer import FAILURE, NOTE
 from portal.patience import Busy
@@ -50,10 +50,14 @@ KEEP_ALIVE_SECONDS = 75
 CUT = Answer(400, [("Content-Length", "0")], b"")
 
 
-def run(app: Flask, listening: socket.socket, threads: int, grace_seconds: int) -> None:
+def run(
+    app: Flask, listening: socket.socket, threads: int, grace_seconds: int, *, is_alone: bool
+) -> None:
     """Answer requests until SIGTERM; those under way are finished, within `grace_seconds`."""
     # uvicorn raises the signal again when it is done.
     signal.signal(signal.SIGTERM, lambda *_: None)
+    if is_alone:
+        map_file()
     sweep.start(app)
     checkpoint.start()
     worker = Worker(app.wsgi_app, threads)

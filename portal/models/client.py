@@ -38,7 +38,6 @@ class Secret(NamedTuple):
 #: What every request of an application needs.
 _COLUMNS = (
     Application.id,
-    Application.client_id,
     Application.grants,
     Application.scopes,
     Application.confidential,
@@ -149,10 +148,10 @@ class Client(ClientMixin):
         "version",
     )
 
-    def __init__(self, rows: list[tuple]) -> None:
+    def __init__(self, client_id: str, rows: list[tuple]) -> None:
+        self.client_id = client_id
         (
             self.id,
-            self.client_id,
             grants,
             scopes,
             confidential,
@@ -172,11 +171,15 @@ class Client(ClientMixin):
         self.machine_days = read_days(machine_days)
         #: The scopes that it took last for itself, and on which day.
         self.machine_took = ("", 0)
-        found = [row[_FIRST_SECRET:_FIRST_FRONT] for row in rows]
-        found = [] if found[0][0] is None else found
-        self.secrets = tuple([Secret(id, bytes(hash), end) for id, hash, end, _, _ in found])
         #: When each was last noted, by the address and by the network that it was used from.
-        self.secret_seen_at = {(id, place): seen or 0 for id, _, _, seen, place in found}
+        self.secret_seen_at: dict[tuple[int, str], int] = {}
+        secrets = []
+        for row in rows:
+            secret_id, hash, end, seen, place = row[_FIRST_SECRET:_FIRST_FRONT]
+            if secret_id is not None:
+                secrets.append(Secret(secret_id, bytes(hash), end))
+                self.secret_seen_at[secret_id, place] = seen or 0
+        self.secrets = tuple(secrets)
         front = rows[0][_FIRST_FRONT:]
         self._front = Front(front) if front else None
 
@@ -184,7 +187,7 @@ class Client(ClientMixin):
     def read(cls, client_id: str, *, whole: bool = False) -> Self | None:
         """The client from the database; a `whole` one with its front."""
         rows = (_LOAD_WHOLE if whole else _LOAD).rows(client_id=client_id)
-        return cls(rows) if rows else None
+        return cls(client_id, rows) if rows else None
 
     def is_current(self) -> bool:
         """Whether the database still has the version that was read."""

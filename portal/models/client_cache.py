@@ -28,12 +28,13 @@ class ClientCache:
 
         A `whole` one has what only sign-ins need.
         """
+        client = self._clients.get(client_id)
+        if client is None or (whole and not client.is_whole):
+            return self.load(client_id, whole=whole)
         with self._lock:
-            client = self._clients.get(client_id)
-            if client is not None and (client.is_whole or not whole):
+            if client_id in self._clients:
                 self._clients.move_to_end(client_id)
-                return client
-        return self.load(client_id, whole=whole)
+        return client
 
     def current(self, client_id: str, *, whole: bool = False) -> Client | None:
         """The client as the database has it now."""
@@ -50,9 +51,11 @@ class ClientCache:
         known = self._clients.get(client_id)
         whole = whole or (known is not None and known.is_whole)
         client = Client.read(client_id, whole=whole)
+        if known is None and not whole and not self._comes_again(client_id):
+            return client
         with self._lock:
-            known = self._clients.pop(client_id, None)
-            if client is not None and (whole or known or self._comes_again(client_id)):
+            self._clients.pop(client_id, None)
+            if client is not None:
                 self._clients[client_id] = client
                 if len(self._clients) > self._size:
                     self._clients.popitem(last=False)

@@ -137,11 +137,11 @@ class LastUse:
 
     def note_machine(self, client: "Client", scope: str) -> None:
         """Note which scopes an application takes for itself: each once a day."""
-        taken = scope, today()
-        if client.machine_took == taken:
+        day = today()
+        if client.machine_took == (scope, day):
             return
-        client.machine_took = taken
-        noted = dict.fromkeys(scope.split(), today())
+        client.machine_took = scope, day
+        noted = dict.fromkeys(scope.split(), day)
         if noted.items() <= client.machine_days.items():
             return
         client.machine_days = {**client.machine_days, **noted}
