@@ -47,9 +47,6 @@ def _sweep_on(app: Flask, every: int, stop: threading.Event) -> None:
     pause = random.uniform(0, min(FIRST_SECONDS, every))  # noqa: S311
     while not stop.wait(pause):
         try:
-            # Each process has its own; a burst may have left some when it ended.
-            app.extensions["portal.oauth"].uses.write()
-            app.extensions["portal.oauth"].usage.write()
             once(app, every)
         except cleanup.Interrupted:
             log.warning("the sweep was taken over by another process")

@@ -18,7 +18,7 @@ import uvicorn
 from flask import Flask
 from peewee import OperationalError
 
-from portal import checkpoint, patience, sweep
+from portal import checkpoint, notes, patience, sweep
 from portal.bounded_http import BoundedProtocol
 from portal.database import database, lose_patience, map_file, on_sqlite
 from portal.disk import Disk, putting_off
@@ -60,6 +60,7 @@ def run(
         map_file()
     sweep.start(app)
     checkpoint.start()
+    notes.start(app)
     worker = Worker(app.wsgi_app, threads)
     config = uvicorn.Config(
         worker.handle,
@@ -75,8 +76,7 @@ def run(
         timeout_graceful_shutdown=grace_seconds,
     )
     PoliteServer(config, worker).run(sockets=[listening])
-    app.extensions["portal.oauth"].uses.write()
-    app.extensions["portal.oauth"].usage.write()
+    notes.write(app.extensions["portal.oauth"])
 
 
 class PoliteServer(uvicorn.Server):

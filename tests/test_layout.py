@@ -38,7 +38,7 @@ LAYERS = (
         "answers",
     },
     {"oauth", "cards"},
-    {"admin", "account", "cli", "serve", "sweep", "worker", "wsgi_bridge", "bounded_http"},
+    {"admin", "account", "cli", "serve", "sweep", "notes", "worker", "wsgi_bridge", "bounded_http"},
     {"create_app"},
 )
 #: Neither may know the other, though they share a layer.
@@ -130,6 +130,8 @@ def test_no_module_has_a_name_that_says_nothing():
 def module_for(rule: str) -> str:
     """The module that an address leads to."""
     steps = [step for step in rule.split("/") if step]
+    if steps == ["admin"]:
+        return "portal.admin.applications"  # the list is where administrators start
     for depth in (2, 1, 0):
         known = EXCEPTIONS.get("/" + "/".join(steps[:depth]))
         if known and (depth or not steps):

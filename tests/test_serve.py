@@ -323,3 +323,15 @@ def run(environ: dict[str, str], *arguments: str) -> subprocess.CompletedProcess
         check=False,
         timeout=START_SECONDS,
     )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_only_a_worker_that_is_alone_maps_the_database(start, tmp_path, workers):
+    """SQLite would map it anew after each write of another one."""
+    server = start("--demo", "--workers", str(workers))
+    secret = server.ready()["client_secret"]
+    assert {get_token(server.port, secret) for _ in range(20)} == {200}
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
+    maps = [Path(f"/proc/{pid}/maps").read_text() for pid in children.split()]
+    assert len(maps) == workers
+    assert any(f"{tmp_path}/portal.db\n" in lines for lines in maps) is (workers == 1)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import abort, flash, request
+from flask import abort, flash, redirect, request
 from flask_login import current_user
 from peewee import IntegrityError
 from werkzeug.wrappers import Response
@@ -31,6 +31,12 @@ from portal.models.user import fold
 from portal.oauth import application_rules, effects
 from portal.security import no_store, see_other
 from portal.text import DAY
+
+
+@blueprint.get("/")
+def start() -> Response:
+    """`/admin` is what people type."""
+    return redirect(ADDRESS)
 
 
 @blueprint.get("/applications")

@@ -190,6 +190,8 @@ class LastUse:
 
         But for what is noted once a day: that is tried again with the next notes.
         """
+        if not (self._applications or self._secrets or self._machines or self._misuses):
+            return
         if database.in_transaction():
             return
         with self._lock:

@@ -165,12 +165,12 @@ class UsageNotes:
 
     def write(self) -> None:
         """Write what has gathered. What the database does not take is dropped: answers go out."""
-        if database.in_transaction():
+        if not self._signs or database.in_transaction():
             return
         with self._lock:
             signs, self._signs = self._signs, {}
             self._written_at = now()
         # In one order, so that two processes do not wait for each other.
         rows = [{**key._asdict(), "count": signs[key], "id": new_id()} for key in sorted(signs)]
-        if rows:
+        if rows:  # another thread may have been faster
             tried(lambda: _ADD.run_each(rows))

@@ -130,6 +130,13 @@ def test_htmx_without_a_session_leaves_the_page(client):
 # The list
 
 
+@pytest.mark.parametrize("path", ["/admin", "/admin/"])
+def test_the_short_address_leads_to_it(browser, acme, path):
+    response = browser.get(path, follow_redirects=True)
+    assert response.request.path == LIST
+    assert acme.name in response.text
+
+
 def test_the_empty_list_invites_to_add(browser):
     response = browser.get(LIST)
     assert response.status_code == 200
