@@ -1,6 +1,6 @@
 """What each chip of the list finds, and how many: of all applications, or of a search's matches."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, reduce
 from operator import or_
 from typing import Any
@@ -69,14 +69,6 @@ def any_of(branches: Sequence[Branch], ids: Callable[[Branch], Select]) -> Any:
     for other in others:
         first = first | other
     return first
-
-
-def capped_counts(which: Mapping[str, Sequence[Branch]]) -> dict[str, str]:
-    """How many applications each chip has, in one statement; at most "1000+"."""
-    if not which:
-        return {}
-    counts = _counts(which.values(), MOST_COUNTED).bind(database.obj)
-    return _capped(which, next(iter(counts.tuples().execute())))
 
 
 def _capped(keys: Iterable[str], counted: Iterable[int]) -> dict[str, str]:

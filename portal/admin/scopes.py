@@ -5,13 +5,12 @@ from urllib.parse import quote
 
 from flask import abort, flash
 from flask_wtf import FlaskForm
-from peewee import IntegrityError, Value
+from peewee import IntegrityError
 from werkzeug.wrappers import Response
 from wtforms import BooleanField, StringField, ValidationError
 
 from portal import approval, audit
 from portal.admin import blueprint
-from portal.admin.application_filters import capped_counts
 from portal.admin.application_form import DeleteForm
 from portal.database import transaction
 from portal.htmx import render
@@ -74,11 +73,10 @@ class NewScopeForm(FlaskForm):
 @blueprint.get("/scopes")
 def list_scopes() -> Response:
     """The catalogue, with how many applications may ask for each scope."""
-    catalogue = Scope.catalogue()
     return render(
         "admin/scopes/index.html",
-        scopes=catalogue,
-        used=capped_counts({scope.name: [(_may_ask_for(scope),)] for scope in catalogue}),
+        scopes=Scope.catalogue(),
+        used=Scope.holders(),
         address=_address,
     )
 
@@ -161,11 +159,6 @@ def _find_own(name: str) -> Scope:
     return scope
 
 
-def _may_ask_for(scope: Scope) -> object:
-    words = Value(" ", converter=False).concat(Application.scopes).concat(" ")
-    return words.contains(f" {scope.name} ")
-
-
 def _address(scope: Scope) -> str:
     return f"{ADDRESS}/{quote(scope.name, safe='')}"
 
@@ -182,7 +175,6 @@ def _form_page(form: FlaskForm, scope: Scope | None = None, status: int = 200) -
 
 
 def _delete_page(scope: Scope, form: DeleteForm, status: int = 200) -> Response:
-    count = capped_counts({scope.name: [(_may_ask_for(scope),)]})[scope.name]
     applications = list(islice(Application.allowed_scope(scope.name), SHOWN_APPLICATIONS))
     return render(
         "admin/scopes/delete.html",
@@ -190,7 +182,7 @@ def _delete_page(scope: Scope, form: DeleteForm, status: int = 200) -> Response:
         form=form,
         scope=scope,
         action=f"{_address(scope)}/delete",
-        count=count,
+        count=Scope.holders()[scope.name],
         applications=applications,
         used=in_use.of_scope(scope.name, applications),
         errors=status == 422,

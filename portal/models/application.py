@@ -108,8 +108,12 @@ class Application(Record):
     sharing_allowed_by = TextField(null=True)
 
     class Meta:
-        # The list is read page by page in one of these orders.
-        indexes = ((("name_key", "id"), False), (("last_used_at", "id"), False))
+        # The list is read page by page in one of the first two orders; the third counts scopes.
+        indexes = (
+            (("name_key", "id"), False),
+            (("last_used_at", "id"), False),
+            (("scopes",), False),
+        )
 
     @classmethod
     def register(

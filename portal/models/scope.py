@@ -1,9 +1,10 @@
 """The catalogue of scopes: what applications may ask for, in words people understand."""
 
 import re
-from typing import Self
+from collections import Counter
+from typing import Any, Self
 
-from peewee import BooleanField, TextField
+from peewee import SQL, BooleanField, TextField, fn
 
 from portal.clock import now
 from portal.database import transaction
@@ -70,9 +71,14 @@ class Scope(Record):
                 name=name, title=title, description=description, sensitive=sensitive, builtin=True
             ).on_conflict_ignore().execute()
 
-    def applications(self) -> int:
-        """How many applications may ask for this scope."""
-        return sum(1 for _ in Application.allowed_scope(self.name))
+    @staticmethod
+    def holders() -> Counter[str]:
+        """How many applications may ask for each scope."""
+        counts: Counter[str] = Counter()
+        held: Any = Application.select(Application.scopes, fn.COUNT(SQL("*")))
+        for scopes, count in held.group_by(Application.scopes).tuples():
+            counts.update(dict.fromkeys(scopes, count))
+        return counts
 
     def remove(self) -> None:
         """Take the scope out of the catalogue and away from every application.
