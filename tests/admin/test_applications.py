@@ -187,8 +187,9 @@ def test_htmx_gets_the_table_and_a_browser_the_page(browser, acme):
     ],
 )
 def test_search_finds_names_and_owners_and_nothing_by_wildcard(browser, alice, query, found):
-    make_application(alice, name="Wiki")
-    make_application(make_user("dora"), name="100% Tested")
+    # Client IDs are searched, too, and random ones may say anything.
+    make_application(alice, name="Wiki", client_id="c_1111111111")
+    make_application(make_user("dora"), name="100% Tested", client_id="c_2222222222")
     response = browser.get(LIST, query_string={"q": query})
     assert response.status_code == 200
     assert names(response) == found
