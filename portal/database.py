@@ -43,8 +43,8 @@ SQLITE_PRAGMAS = {
     "cache_size": -64 * 1024,
     "wal_autocheckpoint": 4000,
 }
-#: All of any file that SQLite would map.
-ALL_BYTES = 1 << 32
+#: More than SQLite ever maps, which is 2 GB.
+WHOLE_FILE = 1 << 32
 #: So long waits a thread that others wait for.
 MOMENT_MS = 30
 
@@ -68,12 +68,15 @@ class Sqlite(SqliteDatabase):
 
     def __init__(self, path: str, **options: Any) -> None:
         self.disk = Disk(f"{path}-wal")
+        self.maps_file = False
         super().__init__(path, **options)
 
     def _connect(self) -> Any:
         connection = super()._connect()  # type: ignore[misc]
         if not patience.this.patient:
             connection.execute(f"PRAGMA busy_timeout = {MOMENT_MS}")
+        if self.maps_file:
+            connection.execute(f"PRAGMA mmap_size = {WHOLE_FILE}")
         return connection
 
     def execute_at_once(self, sql: str, parameters: Sequence[object]) -> Any:
@@ -101,12 +104,13 @@ def on_sqlite() -> bool:
 
 
 def map_file() -> None:
-    """Read SQLite's file as memory from now on: for the only process that writes into it.
+    """Read SQLite's file as memory, by the connections that open from now on.
 
-    After another one wrote, SQLite maps all of it anew, which costs more than it saves.
+    For a process that writes alone, and by one connection nearly always: after another one wrote,
+    SQLite maps the file anew, which costs more than it saves.
     """
     if on_sqlite():
-        database.obj.pragma("mmap_size", ALL_BYTES, permanent=True)
+        database.obj.maps_file = True
 
 
 def connect(url: str) -> Database:

@@ -8,6 +8,7 @@ up.
 """
 
 import asyncio
+import logging
 import signal
 import socket
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import uvicorn
 from flask import Flask
 from peewee import OperationalError
 
-from portal import checkpoint, notes, patience, sweep
+from portal import checkpoint, patience, sweep
 from portal.bounded_http import BoundedProtocol
 from portal.database import database, lose_patience, map_file, on_sqlite
 from portal.disk import Disk, putting_off
@@ -27,6 +28,8 @@ from portal.patience import Busy
 from portal.pipeline import Pipeline
 from portal.security import MACHINE_ENDPOINTS, MAX_BODY_BYTES
 from portal.wsgi_bridge import Answer, App, Environ, ask, encoded, environ_of, with_body
+
+log = logging.getLogger(__name__)
 
 #: What applications ask, and send people to. Nothing here hashes a password, which takes long.
 AT_ONCE = {*MACHINE_ENDPOINTS, "/oauth/authorize", "/oauth/userinfo", "/oauth/jwks"}
@@ -60,8 +63,8 @@ def run(
         map_file()
     sweep.start(app)
     checkpoint.start()
-    notes.start(app)
-    worker = Worker(app.wsgi_app, threads)
+    server = app.extensions["portal.oauth"]
+    worker = Worker(app.wsgi_app, threads, server.write_notes)
     config = uvicorn.Config(
         worker.handle,
         interface="asgi3",
@@ -74,9 +77,11 @@ def run(
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=grace_seconds,
+        callback_notify=worker.each_second,
+        timeout_notify=0,  # as often as it looks at the clock: once a second
     )
     PoliteServer(config, worker).run(sockets=[listening])
-    notes.write(app.extensions["portal.oauth"])
+    server.write_notes()
 
 
 class PoliteServer(uvicorn.Server):
@@ -94,8 +99,11 @@ class PoliteServer(uvicorn.Server):
 class Worker:
     """Decides in which thread a request is answered, and answers it."""
 
-    def __init__(self, app: App, threads: int) -> None:
-        self._app = app
+    def __init__(
+        self, app: App, threads: int, write_notes: Callable[[], None] = lambda: None
+    ) -> None:
+        self._app, self._write_notes = app, write_notes
+        self._writes: asyncio.Future | None = None
         # Pages that only read need not wait for requests that write, and those for no password.
         self._pages = ThreadPoolExecutor(threads, "page")
         self._patient = ThreadPoolExecutor(threads, "patient")
@@ -111,6 +119,27 @@ class Worker:
             self._pipeline.close()
             patience.this.patient, patience.this.hand_over = True, None
         self._aside.shutdown()
+
+    async def each_second(self) -> None:
+        """Write what was noted second within a second: it must not wait for the next request.
+
+        On SQLite in this thread: a connection forgets what it has read once another one wrote.
+        """
+        if self._answers_at_once:
+            lose_patience()
+            self._write()
+        elif self._writes is None or self._writes.done():
+            self._writes = _in(self._patient, self._write)
+
+    def _write(self) -> None:
+        try:
+            self._write_notes()
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            log.error("notes of uses were not written: %s: %s", type(error).__name__, reason)
+        finally:
+            if not self._answers_at_once:
+                database.close()  # an open connection is one that requests cannot have
 
     async def handle(self, scope: Any, receive: Callable, send: Callable) -> None:
         """One request (ASGI 3, HTTP)."""

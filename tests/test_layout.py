@@ -38,7 +38,7 @@ LAYERS = (
         "answers",
     },
     {"oauth", "cards"},
-    {"admin", "account", "cli", "serve", "sweep", "notes", "worker", "wsgi_bridge", "bounded_http"},
+    {"admin", "account", "cli", "serve", "sweep", "worker", "wsgi_bridge", "bounded_http"},
     {"create_app"},
 )
 #: Neither may know the other, though they share a layer.

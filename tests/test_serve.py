@@ -325,13 +325,36 @@ def run(environ: dict[str, str], *arguments: str) -> subprocess.CompletedProcess
     )
 
 
+def workers_of(server: Server) -> list[int]:
+    pid = server.process.pid
+    return [int(it) for it in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_only_a_worker_that_is_alone_maps_the_database(start, tmp_path, workers):
-    """SQLite would map it anew after each write of another one."""
+    """SQLite would map it anew whenever another one wrote."""
     server = start("--demo", "--workers", str(workers))
     secret = server.ready()["client_secret"]
     assert {get_token(server.port, secret) for _ in range(20)} == {200}
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
-    maps = [Path(f"/proc/{pid}/maps").read_text() for pid in children.split()]
+    maps = [Path(f"/proc/{pid}/maps").read_text() for pid in workers_of(server)]
     assert len(maps) == workers
     assert any(f"{tmp_path}/portal.db\n" in lines for lines in maps) is (workers == 1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_starts_without_its_database_says_so(start, tmp_path, workers):
+    server = start("--demo", "--workers", str(workers))
+    server.ready()
+    path = tmp_path / "portal.db"
+    path.rename(tmp_path / "away.db")
+    path.mkdir()
+    for pid in workers_of(server):
+        os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            assert (server.get("/healthz"), server.get("/readyz")) == (200, 503)
+            return
+        except OSError:  # no worker yet
+            time.sleep(0.1)
+    raise AssertionError("nobody answers")

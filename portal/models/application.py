@@ -446,8 +446,7 @@ class ApplicationSecret(Record):
     """One secret of an application: its hash, and a prefix to tell it from others."""
 
     id = IdField()
-    # The index below begins with it.
-    application = ForeignKeyField(Application, backref="secrets", on_delete="CASCADE", index=False)
+    application = ForeignKeyField(Application, backref="secrets", on_delete="CASCADE")
     #: Indexed, to say whose secret it was that somebody sent for another application.
     hash = BlobField(index=True)
     prefix = TextField()
@@ -472,15 +471,3 @@ class ApplicationSecret(Record):
     @property
     def is_live(self) -> bool:
         return self.retired_at is None and (self.expires_at is None or self.expires_at > now())
-
-
-# All that a token request asks of its application's secrets, so that it reads no more than this.
-ApplicationSecret.add_index(
-    ApplicationSecret.application,
-    ApplicationSecret.retired_at,
-    ApplicationSecret.hash,
-    ApplicationSecret.expires_at,
-    ApplicationSecret.last_used_at,
-    ApplicationSecret.last_used_from,
-    name="application_secret_live",
-)

@@ -51,14 +51,19 @@ class ClientCache:
         known = self._clients.get(client_id)
         whole = whole or (known is not None and known.is_whole)
         client = Client.read(client_id, whole=whole)
+        if client is None:
+            self.forget(client_id)
+            return None
         if known is None and not whole and not self._comes_again(client_id):
             return client
         with self._lock:
-            self._clients.pop(client_id, None)
-            if client is not None:
+            kept = self._clients.get(client_id)
+            # Another thread may have read more of it meanwhile.
+            if kept is None or client.is_whole or not kept.is_whole:
                 self._clients[client_id] = client
-                if len(self._clients) > self._size:
-                    self._clients.popitem(last=False)
+            self._clients.move_to_end(client_id)
+            if len(self._clients) > self._size:
+                self._clients.popitem(last=False)
         return client
 
     def _comes_again(self, client_id: str) -> bool:

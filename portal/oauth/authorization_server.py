@@ -278,6 +278,11 @@ class PortalServer(AuthorizationServer):
             request.client = None
             raise StaleClient(client_id)
 
+    def write_notes(self) -> None:
+        """Write what this process has noted of uses and sign-ins, and not yet written."""
+        self.uses.write()
+        self.usage.write()
+
     def note(self, error: OAuth2Error, address: str = "") -> str | None:
         """Note a refusal for the operator; returns the reference that a person may quote."""
         if not isinstance(error, Refused) or rehearsal.heard(error) or not error.reason.noted:
