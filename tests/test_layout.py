@@ -130,8 +130,8 @@ def test_no_module_has_a_name_that_says_nothing():
 def module_for(rule: str) -> str:
     """The module that an address leads to."""
     steps = [step for step in rule.split("/") if step]
-    if steps == ["admin"]:
-        return "portal.admin.applications"  # the list is where administrators start
+    if steps in (["admin"], ["account"]):  # where administrators and people start
+        return {"admin": "portal.admin.applications", "account": "portal.account.profile"}[steps[0]]
     for depth in (2, 1, 0):
         known = EXCEPTIONS.get("/" + "/".join(steps[:depth]))
         if known and (depth or not steps):

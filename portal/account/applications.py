@@ -78,10 +78,12 @@ def show_own_refusal(client_id: str, reference: str) -> Response:
 @blueprint.get("/account/applications/<client_id>/setup")
 @blueprint.get("/account/applications/<client_id>/setup/<name>")
 @sign_in_required
-def show_own_setup(client_id: str, name: str = cards.CARDS[0].name) -> Response:
+def show_own_setup(client_id: str, name: str | None = None) -> Response:
     """Its settings in the words of the software that it is; 404 when there is no such card."""
     application = _own(client_id)
-    card = cards.card_named(name) or abort(404)
+    card = cards.usual_card(application.grants) if name is None else cards.card_named(name)
+    if card is None:
+        abort(404)
     return render(
         "account/application_setup.html",
         url=f"/account/applications/{application.client_id}/setup",

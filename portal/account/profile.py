@@ -2,7 +2,7 @@
 
 import logging
 
-from flask import current_app, flash
+from flask import current_app, flash, redirect
 from flask_login import current_user
 from peewee import IntegrityError
 from werkzeug.wrappers import Response
@@ -25,6 +25,13 @@ log = logging.getLogger(__name__)
 PASSWORD_NEEDED = "Enter your current password to change your e-mail address."  # noqa: S105
 TAKEN = "Somebody has this e-mail address already."
 TOO_MANY_MAILS = "Your e-mail address was changed too often. Wait a minute, then try again."
+
+
+@blueprint.get("/account/")
+@sign_in_required
+def show_account() -> Response:
+    """`/account` is what people type."""
+    return redirect("/account/profile")
 
 
 @blueprint.route("/account/profile", methods=["GET", "POST"])

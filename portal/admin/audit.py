@@ -146,8 +146,13 @@ def _search(asked: dict[str, str]) -> tuple[AuditSearch, dict[str, str]]:
 
 
 def _groups() -> list[tuple[str, list[tuple[str, str]]]]:
+    """The choices of the filter; a name follows where the log says it."""
+    told = {
+        event: f"{text} …" if text.endswith((" of", " for", " from")) else text
+        for event, text in EVENTS.items()
+    }
     return [
-        (label, [(event, text) for event, text in EVENTS.items() if event.split(".")[0] == group])
+        (label, [(event, text) for event, text in told.items() if event.split(".")[0] == group])
         for group, label in GROUPS.items()
     ]
 

@@ -39,18 +39,16 @@ def fill_in_form() -> Response:
 
 
 @blueprint.get("/setup/<client_id>")
-def choose_card(client_id: str) -> Response:
-    """The general card of an application, and the choice of the others."""
-    return show_card(client_id, cards.CARDS[0].name)
-
-
 @blueprint.get("/setup/<client_id>/<name>")
-def show_card(client_id: str, name: str) -> Response:
-    """One card, filled in; 404 when there is no such application or card."""
+def show_card(client_id: str, name: str | None = None) -> Response:
+    """One card, filled in, or the one that suits its flows; 404 for an application or a card
+    that is not there."""
     # PostgreSQL cannot look for NUL.
     application = None if "\0" in client_id else Application.with_client_id(client_id)
-    card = cards.card_named(name)
-    if application is None or card is None:
+    if application is None:
+        abort(404)
+    card = cards.usual_card(application.grants) if name is None else cards.card_named(name)
+    if card is None:
         abort(404)
     return render(
         "admin/setup/show.html",

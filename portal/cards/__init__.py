@@ -4,7 +4,7 @@
 puts both together for one application. The texts are in `templates/cards/`.
 """
 
-from portal.cards.catalogue import CARDS, KINDS, Card, card_named
+from portal.cards.catalogue import CARDS, KINDS, Card, card_named, usual_card
 from portal.cards.filled import Filled, Problem, callback_at, fill, offered_uris, page_context
 
 __all__ = (
@@ -18,4 +18,5 @@ __all__ = (
     "fill",
     "offered_uris",
     "page_context",
+    "usual_card",
 )

@@ -1,5 +1,6 @@
 """The software that has a card: what it needs of a registration, and where its text goes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -214,6 +215,11 @@ CARDS = (
 )
 
 _BY_NAME = {card.name: card for card in CARDS}
+
+
+def usual_card(grants: Iterable[str]) -> Card:
+    """The first card for one of these grant flows."""
+    return next((card for card in CARDS if set(card.grants) & set(grants)), CARDS[0])
 
 
 def card_named(name: str) -> Card | None:

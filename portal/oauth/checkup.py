@@ -247,8 +247,8 @@ def _requests(row: Application, refused: list[Refused]) -> Finding:
         )
         return Finding("requests", AMBER, text, told, url, action)
     told = (
-        "It works for some: it got tokens since. This turns green once somebody has signed in and"
-        " nothing was refused for 15 minutes, or after a day."
+        "It works for some: it got tokens at about the same time or later. This turns green once it"
+        " got one again and nothing was refused for 15 minutes, or after a day."
     )
     return Finding("requests", AMBER, text, told, url, action)
 

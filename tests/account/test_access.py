@@ -14,6 +14,7 @@ PAGES = (
     "/account/applications/c_x/setup",
     "/account/applications/c_x/setup/grafana",
     "/account/applications/c_x/refusals/BCDFGHJK",
+    "/account/",
 )
 ACTIONS = (
     "/account/connections/c_x/remove",

@@ -316,3 +316,8 @@ class TestWhoMay:
     def test_claims_are_text_in_the_database(self, browser, bob):
         save(browser, given_name="Zoë")
         assert json.loads(fresh(bob).profile) == {"given_name": "Zoë"}
+
+
+@pytest.mark.parametrize("path", ["/account", "/account/"])
+def test_the_short_address_leads_to_the_profile(browser_of, bob, path):
+    assert browser_of(bob).get(path, follow_redirects=True).request.path == "/account/profile"

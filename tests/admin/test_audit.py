@@ -46,6 +46,14 @@ def test_a_change_reads_as_before_and_after(browser, alice):
 
 
 @on_both_engines
+def test_the_history_of_an_application_says_whose_it_is(browser, alice):
+    application, _ = make_application(alice, name="Wiki")
+    page = browser.get("/admin/audit", query_string={"application": application.client_id}).text
+    assert "<h1>History of Wiki</h1>" in page
+    assert f'<a href="/admin/applications/{application.client_id}">Wiki</a>' in page
+    assert "<h1>Audit log</h1>" in browser.get("/admin/audit").text
+
+
 def test_scopes_in_another_order_are_no_change(browser, alice):
     scopes = ["profile", "email", "openid"]
     wiki, _ = make_application(alice, name="Wiki", scopes=scopes)

@@ -22,6 +22,15 @@ def test_the_page_has_the_card_and_the_way_to_the_others(browser_of, alice):
     assert f"OIDC_CLIENT_ID={application.client_id}" in general
 
 
+def test_an_application_without_people_begins_with_a_card_that_needs_none(browser_of, bob, alice):
+    application, _ = make_application(bob, grants=["client_credentials"], redirect_uris=[])
+    for path in ("/admin/setup/{}", "/account/applications/{}/setup"):
+        person = alice if path.startswith("/admin") else bob
+        page = browser_of(person).get(path.format(application.client_id)).text
+        assert "grant_type=client_credentials" in page
+        assert "needs Authorisation Code" not in page
+
+
 def test_a_name_with_markup_stays_text(browser_of, alice):
     application, _ = make_application(alice, name='<script>"x"</script>$`')
     page = browser_of(alice).get(f"/admin/setup/{application.client_id}/flask").text
