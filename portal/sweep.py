@@ -24,6 +24,8 @@ from portal.oauth.backchannel import deliver_due
 #: The names of the leases. The second only says when whole tables were last looked at.
 LEASE, WHOLE_TABLES = "sweep", "sweep of whole tables"
 WHOLE_TABLES_SECONDS = 10 * 60
+#: So many applications are judged in one go.
+JUDGED = 500
 #: Turns of many processes must not fall together; the first one comes soon after the start.
 JITTER = 0.2
 FIRST_SECONDS = 5.0
@@ -95,13 +97,13 @@ def once(app: Flask, every: int = 0, show: Show = lambda kind, gone: None) -> di
 def _judge_due(go_on: cleanup.GoOn) -> None:
     """Judge the health of the applications for which the time has come."""
     done = 0
-    while due := Application.due_for_a_look(cleanup.CHUNK):
+    while due := Application.due_for_a_look(JUDGED):
         began = time.monotonic()
         Application.judge(due)
         done += len(due)
         if not go_on("judged", done):
             raise cleanup.Interrupted
-        if len(due) < cleanup.CHUNK:
+        if len(due) < JUDGED:
             return
         time.sleep(max(cleanup.PAUSE_SECONDS, time.monotonic() - began))
 
