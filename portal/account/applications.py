@@ -81,9 +81,7 @@ def show_own_refusal(client_id: str, reference: str) -> Response:
 def show_own_setup(client_id: str, name: str | None = None) -> Response:
     """Its settings in the words of the software that it is; 404 when there is no such card."""
     application = _own(client_id)
-    card = cards.usual_card(application.grants) if name is None else cards.card_named(name)
-    if card is None:
-        abort(404)
+    card = cards.card_for(application.grants, name) or abort(404)
     return render(
         "account/application_setup.html",
         url=f"/account/applications/{application.client_id}/setup",

@@ -41,15 +41,12 @@ def fill_in_form() -> Response:
 @blueprint.get("/setup/<client_id>")
 @blueprint.get("/setup/<client_id>/<name>")
 def show_card(client_id: str, name: str | None = None) -> Response:
-    """One card, filled in, or the one that suits its flows; 404 for an application or a card
-    that is not there."""
+    """One card, filled in, or the one that suits its grant flows; 404 when there is none."""
     # PostgreSQL cannot look for NUL.
     application = None if "\0" in client_id else Application.with_client_id(client_id)
     if application is None:
         abort(404)
-    card = cards.usual_card(application.grants) if name is None else cards.card_named(name)
-    if card is None:
-        abort(404)
+    card = cards.card_for(application.grants, name) or abort(404)
     return render(
         "admin/setup/show.html",
         url=f"{ADDRESS}/{application.client_id}",

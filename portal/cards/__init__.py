@@ -4,7 +4,7 @@
 puts both together for one application. The texts are in `templates/cards/`.
 """
 
-from portal.cards.catalogue import CARDS, KINDS, Card, card_named, usual_card
+from portal.cards.catalogue import CARDS, KINDS, Card, card_for, card_named
 from portal.cards.filled import Filled, Problem, callback_at, fill, offered_uris, page_context
 
 __all__ = (
@@ -14,9 +14,9 @@ __all__ = (
     "Filled",
     "Problem",
     "callback_at",
+    "card_for",
     "card_named",
     "fill",
     "offered_uris",
     "page_context",
-    "usual_card",
 )

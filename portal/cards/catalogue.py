@@ -217,8 +217,10 @@ CARDS = (
 _BY_NAME = {card.name: card for card in CARDS}
 
 
-def usual_card(grants: Iterable[str]) -> Card:
-    """The first card for one of these grant flows."""
+def card_for(grants: Iterable[str], name: str | None) -> Card | None:
+    """The card with this name; without a name the first one for one of these grant flows."""
+    if name is not None:
+        return card_named(name)
     return next((card for card in CARDS if set(card.grants) & set(grants)), CARDS[0])
 
 

@@ -54,6 +54,7 @@ def test_the_history_of_an_application_says_whose_it_is(browser, alice):
     assert "<h1>Audit log</h1>" in browser.get("/admin/audit").text
 
 
+@on_both_engines
 def test_scopes_in_another_order_are_no_change(browser, alice):
     scopes = ["profile", "email", "openid"]
     wiki, _ = make_application(alice, name="Wiki", scopes=scopes)
