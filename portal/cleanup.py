@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from peewee import Case
-
 from portal.clock import now
 from portal.credentials import ID_BITS
 from portal.database import database
@@ -120,17 +118,25 @@ def _delete(
     """
     key: Any = table._meta.primary_key
     # Ids sort by time, so that a range of them needs no other index.
-    ahead = [] if made_before is None else [key < (made_before * 1000) << ID_BITS]
+    limits = [] if made_before is None else [key < (made_before * 1000) << ID_BITS]
+    after: list[Any] = []
     deleted = 0
     while True:
         began = time.monotonic()
-        chunk = table.select(key, Case(None, [(expired, 1)], 0)).order_by(key).limit(CHUNK)
-        rows = database.execute(chunk.where(*ahead) if ahead else chunk).fetchall()
-        if any(hit for _, hit in rows):
-            deleted += table.delete().where(key <= rows[-1][0], expired, *ahead).execute()
-        if len(rows) < CHUNK:
+        last = _last_of_chunk(table, *limits, *after)
+        part = [*limits, *after] if last is None else [key <= last, *after]
+        if table.select().where(expired, *part).exists():
+            deleted += table.delete().where(expired, *part).execute()
+        if last is None:
             return deleted
         if not go_on(kind, deleted):
             raise Interrupted
         time.sleep(max(PAUSE_SECONDS, PAUSE_RATIO * (time.monotonic() - began)))
-        ahead = [*ahead[: made_before is not None], key > rows[-1][0]]
+        after = [key > last]
+
+
+def _last_of_chunk(table: type[Record], *limits: Any) -> Any:
+    """The key of the last row of the next chunk; None when no whole chunk is left."""
+    key: Any = table._meta.primary_key
+    rows = table.select(key).order_by(key).offset(CHUNK - 1).limit(1)
+    return (rows.where(*limits) if limits else rows).scalar()
