@@ -1,7 +1,7 @@
 """The automatic sweep: one process of all nodes at a time tidies up while the portal serves.
 
-It tells applications again who signed out, deletes what has expired, and looks after secrets and
-the health of applications. Under other servers than `serve`, a timer that runs `flask --app wsgi
+It tells applications again who signed out, deletes what has expired, and looks after secrets, the
+health of applications and the indexes of the searches. Under other servers than `serve`, a timer that runs `flask --app wsgi
 cleanup` does the same.
 """
 
@@ -17,8 +17,9 @@ from flask import Flask
 
 from portal import approval, cleanup, rotation
 from portal.database import database
-from portal.models import Application, Lease
+from portal.models import Application, Lease, User
 from portal.models.lease import LEASE_SECONDS
+from portal.models.search import merge_some
 from portal.oauth.backchannel import deliver_due
 
 #: The names of the leases. The second only says when whole tables were last looked at.
@@ -84,6 +85,7 @@ def once(app: Flask, every: int = 0, show: Show = lambda kind, gone: None) -> di
         counts = cleanup.delete_expired(seconds, _keeping(holder, show), everything)
         _judge_due(_keeping(holder, lambda kind, judged: None))
         if everything:
+            _merge_indexes(_keeping(holder, lambda kind, merged: None))
             with app.app_context():
                 rotation.sweep(app.extensions["portal.settings"])
                 approval.sweep()
@@ -106,6 +108,18 @@ def _judge_due(go_on: cleanup.GoOn) -> None:
         if len(due) < JUDGED:
             return
         time.sleep(max(cleanup.PAUSE_SECONDS, time.monotonic() - began))
+
+
+def _merge_indexes(go_on: cleanup.GoOn) -> None:
+    """Keep the indexes of the searches in few parts."""
+    for table in (Application, User):
+        began, steps = time.monotonic(), 0
+        while merge_some(table):
+            steps += 1
+            if not go_on("merged", steps):
+                raise cleanup.Interrupted
+            time.sleep(max(cleanup.PAUSE_SECONDS, time.monotonic() - began))
+            began = time.monotonic()
 
 
 def _keeping(holder: str, show: Show) -> cleanup.GoOn:

@@ -19,6 +19,7 @@ from portal.credentials import ID_BITS, hash_secret
 from portal.database import database
 from portal.models import AccessToken, ApplicationSecret, Lease, Throttle
 from portal.models.lease import LEASE_SECONDS
+from portal.models.search import find_applications
 from tests.engines import on_both_engines, only_on_sqlite
 from tests.factories import make_application
 from tests.flows import RelyingApp
@@ -171,6 +172,25 @@ def wait_for(what, seconds: float = 15) -> None:
 
 
 # The command
+
+
+@only_on_sqlite
+def test_the_parts_of_a_search_index_are_merged_for_each_costs_every_search(app):
+    def parts() -> int:
+        asked = "SELECT COUNT(DISTINCT segid) FROM application_search_idx"
+        return database.execute_sql(asked).fetchone()[0]
+
+    for number in range(50):
+        make_application(name=f"Report {number}")
+    before = parts()
+    sweep.once(app)
+    after = parts()
+    assert after < before
+    check = "INSERT INTO application_search (application_search, rank) VALUES ('integrity-check', 1)"
+    database.execute_sql(check)
+    assert len(find_applications("report 4").ids) == 11
+    sweep.once(app)
+    assert parts() == after
 
 
 def test_cleanup_says_that_another_process_is_at_it(app):

@@ -24,12 +24,15 @@ from peewee import (
 from portal.database import database
 from portal.models.application import Application
 from portal.models.base import Record
+from portal.models.compiled import Compiled, slot
 from portal.models.user import User, fold
 
 #: A search looks at so many matches, the newest: more than anybody reads.
 MOST_FOUND = 500
 #: From so many characters on any part of a name is found.
 TRIGRAM = 3
+#: So many pages of an index are written in one short transaction.
+MERGED_PAGES = 16
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ def find_applications(text: str) -> Found:
         return Found(text, ids[:MOST_FOUND], len(ids) > MOST_FOUND, [])
     ids, owners = _find(Application, text), _find(User, text)
     if owners:
-        ids += _ids(Application.select(Application.id).where(is_one_of(Application.owner, owners)))
+        theirs = _OWNED.rows(owners=as_parameter(owners), most=MOST_FOUND + 1)
+        ids += [row_id for (row_id,) in theirs]
     ids = list(dict.fromkeys(ids))
     more = len(ids) > MOST_FOUND or len(owners) > MOST_FOUND
     return Found(text, ids[:MOST_FOUND], more, owners)
@@ -73,6 +77,22 @@ def find_people(text: str) -> tuple[list[int], bool]:
     """The ids of the people with this text in their names or address; whether there are more."""
     ids = _find(User, text, User.username_key)
     return ids[:MOST_FOUND], len(ids) > MOST_FOUND
+
+
+def merge_some(table: type[Record]) -> bool:
+    """Merge some parts of the table's index: each costs every search something.
+
+    One short transaction; False when nothing is left to merge. See FTS5, "The 'merge' Command".
+    """
+    index = _trigrams(table)
+    if index is None:
+        return False
+    connection = database.connection()
+    before = connection.total_changes
+    merge = f"INSERT INTO {index} ({index}, rank) VALUES ('merge', ?)"  # noqa: S608 - a table's name
+    database.execute_sql(merge, (MERGED_PAGES,))
+    # The command itself counts as one change.
+    return bool(connection.total_changes - before >= 2)
 
 
 def is_short(text: str) -> bool:
@@ -109,6 +129,13 @@ def _find(table: type[Record], text: str, name: Field | None = None) -> list[int
 def _ids(rows: Select) -> list[int]:
     # Straight from the driver: peewee's rows would cost more than finding them.
     return [row_id for (row_id,) in database.execute(rows.limit(MOST_FOUND + 1))]
+
+
+_OWNED = Compiled(
+    lambda: Application.select(Application.id)
+    .where(is_one_of(Application.owner, slot("owners")))
+    .limit(slot("most"))
+)
 
 
 def _contains(table: type[Record], text: str) -> Any:
