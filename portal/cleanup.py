@@ -6,7 +6,6 @@ from typing import Any
 
 from portal.clock import now
 from portal.credentials import ID_BITS
-from portal.database import database
 from portal.models import (
     AccessToken,
     ApplicationSecret,

@@ -1,8 +1,8 @@
 """The automatic sweep: one process of all nodes at a time tidies up while the portal serves.
 
 It tells applications again who signed out, deletes what has expired, and looks after secrets, the
-health of applications and the indexes of the searches. Under other servers than `serve`, a timer that runs `flask --app wsgi
-cleanup` does the same.
+health of applications and the indexes of the searches. Under other servers than `serve`, a timer
+that runs `flask --app wsgi cleanup` does the same.
 """
 
 import logging

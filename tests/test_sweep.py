@@ -186,8 +186,8 @@ def test_the_parts_of_a_search_index_are_merged_for_each_costs_every_search(app)
     sweep.once(app)
     after = parts()
     assert after < before
-    check = "INSERT INTO application_search (application_search, rank) VALUES ('integrity-check', 1)"
-    database.execute_sql(check)
+    check = "INSERT INTO application_search (application_search, rank) VALUES (?, 1)"
+    database.execute_sql(check, ("integrity-check",))
     assert len(find_applications("report 4").ids) == 11
     sweep.once(app)
     assert parts() == after

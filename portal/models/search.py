@@ -132,9 +132,11 @@ def _ids(rows: Select) -> list[int]:
 
 
 _OWNED = Compiled(
-    lambda: Application.select(Application.id)
-    .where(is_one_of(Application.owner, slot("owners")))
-    .limit(slot("most"))
+    lambda: (
+        Application.select(Application.id)
+        .where(is_one_of(Application.owner, slot("owners")))
+        .limit(slot("most"))
+    )
 )
 
 
