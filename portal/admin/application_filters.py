@@ -110,8 +110,7 @@ def _few(found: Found, moment: int) -> dict[str, list[tuple[int]]]:
         rows[key].add(row_id)
     few = {key: ids for key, ids in rows.items() if len(ids) <= FEW}
     among = sorted(set().union(*few.values()))
-    query = Application.select(Application.id).where(is_one_of(Application.id, among))
-    matches = set(database.execute(query.where(found.matches))) if among else set()
+    matches = set(found.matching(among)) if among else set()
     return {key: [it for it in matches if it[0] in ids] for key, ids in few.items()}
 
 

@@ -4,12 +4,15 @@ SQLite keeps trigrams in FTS5 tables (migration 0004). PostgreSQL answers the sa
 from its pg_trgm index when there is one. What holds no trigram finds the names that begin with it.
 """
 
-import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
+from operator import or_
 from typing import Any
 
 from peewee import (
+    OP,
     SQL,
     Expression,
     Field,
@@ -51,31 +54,27 @@ class Found:
         """The condition that an application is one of `ids`."""
         return is_one_of(Application.id, self.ids)
 
-    @property
-    def matches(self) -> Any:
-        """The condition itself, for the few rows of another index: tests every one of them."""
-        if is_short(self.text):
-            return _begins(Application.name_key, self.text)
-        return _contains(Application, self.text) | is_one_of(Application.owner, self.owners)
+    def matching(self, ids: Sequence[int]) -> list[tuple[int]]:
+        """Which of these match, each looked at: for the few rows of another index."""
+        statement = _BEGINNING if is_short(self.text) else _MATCHING
+        owners = as_parameter(self.owners)
+        return statement.rows(ids=as_parameter(ids), owners=owners, **_parts(self.text))
 
 
 def find_applications(text: str) -> Found:
     """The applications with this text in their name or client ID, or their owner's names."""
-    if is_short(text):
-        ids = _find(Application, text, Application.name_key)
-        return Found(text, ids[:MOST_FOUND], len(ids) > MOST_FOUND, [])
-    ids, owners = _find(Application, text), _find(User, text)
+    ids = _find(Application, text)
+    owners = [] if is_short(text) else _find(User, text)
     if owners:
-        theirs = _OWNED.rows(owners=as_parameter(owners), most=MOST_FOUND + 1)
-        ids += [row_id for (row_id,) in theirs]
-    ids = list(dict.fromkeys(ids))
+        ids += _ids(_OWNED.rows(owners=as_parameter(owners), most=MOST_FOUND + 1))
+        ids = list(dict.fromkeys(ids))
     more = len(ids) > MOST_FOUND or len(owners) > MOST_FOUND
     return Found(text, ids[:MOST_FOUND], more, owners)
 
 
 def find_people(text: str) -> tuple[list[int], bool]:
     """The ids of the people with this text in their names or address; whether there are more."""
-    ids = _find(User, text, User.username_key)
+    ids = _find(User, text)
     return ids[:MOST_FOUND], len(ids) > MOST_FOUND
 
 
@@ -108,29 +107,75 @@ def is_one_of(field: Field, ids: Sequence[int] | Value) -> Any:
     return field.in_(NodeList((SQL("(SELECT value FROM json_each("), given, SQL("))"))))
 
 
-def as_parameter(ids: Sequence[int]) -> object:
-    """How the database takes a list of ids."""
-    return list(ids) if isinstance(database.obj, PostgresqlDatabase) else json.dumps(list(ids))
+def as_parameter(ids: Sequence[int]) -> str:
+    """How the database takes ids: as one text, for a driver looks at each item of a list."""
+    text = ",".join(map(str, ids))
+    return f"{{{text}}}" if isinstance(database.obj, PostgresqlDatabase) else f"[{text}]"
 
 
-def _find(table: type[Record], text: str, name: Field | None = None) -> list[int]:
-    """At most one more than `MOST_FOUND` ids; `name` is what a short text must begin."""
-    if name is not None and is_short(text):
-        rows = table.select(table.id).where(_begins(name, text)).order_by(name)  # type: ignore[attr-defined]
-    elif index := _trigrams(table):
+def _find(table: type[Record], text: str) -> list[int]:
+    """At most one more than `MOST_FOUND` ids: what begins with a short text, or contains it."""
+    most = MOST_FOUND + 1
+    if is_short(text):
+        return _ids(_WITH_BEGINNING[table].rows(most=most, **_parts(text)))
+    if index := _trigrams(table):
         phrase = '"' + fold(text).replace('"', '""') + '"'
         asked = f"SELECT rowid FROM {index} WHERE {index} MATCH ? ORDER BY rowid DESC LIMIT ?"  # noqa: S608 - a table's name
-        return [row_id for (row_id,) in database.execute_sql(asked, (phrase, MOST_FOUND + 1))]
-    else:
-        rows = table.select(table.id).where(_contains(table, text)).order_by(table.id.desc())  # type: ignore[attr-defined]
-    return _ids(rows)
+        return _ids(database.execute_sql(asked, (phrase, most)).fetchall())
+    return _ids(_WITH_PART[table].rows(most=most, **_parts(text)))
 
 
-def _ids(rows: Select) -> list[int]:
-    # Straight from the driver: peewee's rows would cost more than finding them.
-    return [row_id for (row_id,) in database.execute(rows.limit(MOST_FOUND + 1))]
+def _ids(rows: list[tuple[int]]) -> list[int]:
+    return [row_id for (row_id,) in rows]
 
 
+def _parts(text: str) -> dict[str, str]:
+    """What the conditions below ask for: the names that begin with a text, or contain it."""
+    key = fold(text)
+    pattern = re.sub(r"([\\%_])", r"\\\1", key)
+    return {
+        "from": key,
+        "to": key + chr(0x10FFFF),
+        "beginning": f"{pattern}%",
+        "part": f"%{pattern}%",
+    }
+
+
+def _begins(name: Field) -> Any:
+    if isinstance(database.obj, PostgresqlDatabase):
+        return Expression(name, "LIKE", slot("beginning"))
+    return (name >= slot("from")) & (name < slot("to"))
+
+
+def _contains(*names: Field) -> Any:
+    # PostgreSQL takes a backslash for itself, and would read no index if it were told to.
+    escape = () if isinstance(database.obj, PostgresqlDatabase) else (SQL("ESCAPE '\\'"),)
+    pattern = NodeList((slot("part"), *escape))
+    return reduce(or_, (Expression(name, OP.ILIKE, pattern) for name in names))
+
+
+def _with_beginning(table: Any) -> Select:
+    name = _NAMES[table][0]
+    return table.select(table.id).where(_begins(name)).order_by(name).limit(slot("most"))
+
+
+def _with_part(table: Any) -> Select:
+    rows = table.select(table.id).where(_contains(*_NAMES[table]))
+    return rows.order_by(table.id.desc()).limit(slot("most"))
+
+
+def _among(matches: Any) -> Select:
+    return Application.select(Application.id).where(is_one_of(Application.id, slot("ids")), matches)
+
+
+#: Names in which a search looks for a text; of the first it may also be the beginning.
+_NAMES: dict[type[Record], tuple[Field, ...]] = {
+    Application: (Application.name_key, Application.client_id),
+    User: (User.username_key, User.email_key, User.name),
+}
+# Building these takes longer than running them.
+_WITH_BEGINNING = {table: Compiled(partial(_with_beginning, table)) for table in _NAMES}
+_WITH_PART = {table: Compiled(partial(_with_part, table)) for table in _NAMES}
 _OWNED = Compiled(
     lambda: (
         Application.select(Application.id)
@@ -138,24 +183,10 @@ _OWNED = Compiled(
         .limit(slot("most"))
     )
 )
-
-
-def _contains(table: type[Record], text: str) -> Any:
-    key = fold(text)
-    if table is User:
-        return (
-            User.username_key.contains(key) | User.email_key.contains(key) | User.name.contains(key)
-        )
-    return Application.name_key.contains(key) | Application.client_id.contains(text)
-
-
-def _begins(name: Field, text: str) -> Any:
-    key = fold(text)
-    if isinstance(database.obj, PostgresqlDatabase):
-        for sign in "\\%_":
-            key = key.replace(sign, f"\\{sign}")
-        return Expression(name, "LIKE", f"{key}%")
-    return (name >= key) & (name < key + chr(0x10FFFF))
+_BEGINNING = Compiled(lambda: _among(_begins(Application.name_key)))
+_MATCHING = Compiled(
+    lambda: _among(_contains(*_NAMES[Application]) | is_one_of(Application.owner, slot("owners")))
+)
 
 
 def _trigrams(table: type[Record]) -> str | None:
