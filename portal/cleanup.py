@@ -123,6 +123,7 @@ def _delete(
     while True:
         began = time.monotonic()
         last = _last_of_chunk(table, *limits, *after)
+        # Up to a last key is within the limits; without one, they alone end what is left.
         part = [*limits, *after] if last is None else [key <= last, *after]
         if table.select().where(expired, *part).exists():
             deleted += table.delete().where(expired, *part).execute()
@@ -130,8 +131,13 @@ def _delete(
             return deleted
         if not go_on(kind, deleted):
             raise Interrupted
-        time.sleep(max(PAUSE_SECONDS, PAUSE_RATIO * (time.monotonic() - began)))
+        pause(began)
         after = [key > last]
+
+
+def pause(began: float) -> None:
+    """Leave the database to others after a chunk that began then (of the monotonic clock)."""
+    time.sleep(max(PAUSE_SECONDS, PAUSE_RATIO * (time.monotonic() - began)))
 
 
 def _last_of_chunk(table: type[Record], *limits: Any) -> Any:

@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable
 
 from flask import Flask
+from peewee import DatabaseError
 
 from portal import approval, cleanup, rotation
 from portal.database import database
 from portal.models import Application, Lease, User
+from portal.models.base import Record
 from portal.models.lease import LEASE_SECONDS
 from portal.models.search import merge_some
 from portal.oauth.backchannel import deliver_due
@@ -85,11 +87,11 @@ def once(app: Flask, every: int = 0, show: Show = lambda kind, gone: None) -> di
         counts = cleanup.delete_expired(seconds, _keeping(holder, show), everything)
         _judge_due(_keeping(holder, lambda kind, judged: None))
         if everything:
-            _merge_indexes(_keeping(holder, lambda kind, merged: None))
             with app.app_context():
                 rotation.sweep(app.extensions["portal.settings"])
                 approval.sweep()
             Lease.release(WHOLE_TABLES, holder, done=True)
+            _merge_indexes(_keeping(holder, lambda kind, merged: None))
         done = True
         return {**counts, "logouts_sent": sent}
     finally:
@@ -111,15 +113,23 @@ def _judge_due(go_on: cleanup.GoOn) -> None:
 
 
 def _merge_indexes(go_on: cleanup.GoOn) -> None:
-    """Keep the indexes of the searches in few parts."""
+    """Keep the indexes of the searches in few parts; a broken one keeps nothing else from it."""
     for table in (Application, User):
-        began, steps = time.monotonic(), 0
-        while merge_some(table):
-            steps += 1
-            if not go_on("merged", steps):
-                raise cleanup.Interrupted
-            time.sleep(max(cleanup.PAUSE_SECONDS, time.monotonic() - began))
-            began = time.monotonic()
+        try:
+            _merge_index(table, go_on)
+        except DatabaseError as error:
+            reason = " ".join(str(error).split())[:200]
+            log.error("a search index cannot be merged: %s: %s", table.__name__, reason)
+
+
+def _merge_index(table: type[Record], go_on: cleanup.GoOn) -> None:
+    steps, began = 0, time.monotonic()
+    while merge_some(table):
+        steps += 1
+        if not go_on("merged", steps):
+            raise cleanup.Interrupted
+        cleanup.pause(began)
+        began = time.monotonic()
 
 
 def _keeping(holder: str, show: Show) -> cleanup.GoOn:

@@ -193,6 +193,18 @@ def test_the_parts_of_a_search_index_are_merged_for_each_costs_every_search(app)
     assert parts() == after
 
 
+@only_on_sqlite
+def test_a_broken_search_index_is_logged_and_keeps_the_sweep_from_nothing(app, caplog, monkeypatch):
+    looked_at = []
+    monkeypatch.setattr(rotation, "sweep", looked_at.append)
+    database.execute_sql("UPDATE application_search_data SET block = x'00000001ff' WHERE id = 10")
+    database.close()
+    assert sweep.once(app) is not None
+    assert len(looked_at) == 1
+    assert sweep.once(app, every=60) is None  # this one counts as done
+    assert "a search index cannot be merged: Application" in caplog.text
+
+
 def test_cleanup_says_that_another_process_is_at_it(app):
     assert Lease.take(sweep.LEASE, "other-node:1:1")
     result = app.test_cli_runner().invoke(args=["cleanup"])

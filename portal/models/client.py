@@ -275,12 +275,18 @@ class Client(ClientMixin):
 # Applications share their sets: ten thousand different ones cost the garbage collector time.
 @lru_cache(1000)
 def _read_traits(text: str) -> tuple[Any, ...]:
+    # None of them can hold the end of a line.
     grants, scopes, resources, days, token_format, *flags = text.split("\n")
     return (
-        frozenset(grants.split()),
-        frozenset(scopes.split()) | {DEFAULT_SCOPE},
+        _words(grants),
+        _words(f"{scopes} {DEFAULT_SCOPE}"),
         tuple(resources.split()),
         read_days(days),
         token_format,
         *map(bool, flags),
     )
+
+
+@lru_cache(1000)
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
