@@ -16,7 +16,7 @@ ROWS = (
 def test_every_figure_is_taken(monkeypatch, capsys):
     monkeypatch.setattr(scale_served, "ROUNDS", 1)
     monkeypatch.setattr(scale_served, "SECONDS", 0.3)
-    once = lambda sides, make, rounds, each: in_turns(sides, make, 1, 1)  # noqa: E731
+    once = lambda sides, make, rounds, each, *more: in_turns(sides, make, 1, 1, *more)  # noqa: E731
     monkeypatch.setattr(scale, "in_turns", once)
     # One in ten tokens has expired, and they are deleted by hundreds.
     some = ["--applications", "300", "--tokens", "20000", "--rounds", "1", "--requests", "50"]
