@@ -33,6 +33,8 @@ from portal.models.user import User, fold
 AUTHORIZATION_CODE = "authorization_code"
 CLIENT_CREDENTIALS = "client_credentials"
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
+#: In which people take part.
+SIGN_IN_FLOWS = (AUTHORIZATION_CODE, DEVICE_CODE)
 REFRESH_TOKEN = "refresh_token"  # noqa: S105
 
 FLOW_NAMES = {
@@ -369,6 +371,11 @@ class Application(Record):
 
     def allows_grant(self, grant: str) -> bool:
         return grant in self.grants
+
+    @property
+    def signs_people_in(self) -> bool:
+        """Whether a flow of it has people; a service comes for itself."""
+        return any(flow in self.grants for flow in SIGN_IN_FLOWS)
 
     @property
     def trust_subject(self) -> str:

@@ -7,13 +7,12 @@ from peewee import Value, fn
 
 from portal.clock import now
 from portal.models import Application, Consent, TokenFamily, Usage
-from portal.models.application import AUTHORIZATION_CODE, DEVICE_CODE
+from portal.models.application import SIGN_IN_FLOWS
 from portal.models.usage import FLOW, RECENT_DAYS, REDIRECT_URI
 from portal.text import DAY, date, lasting, plural
 
 #: Counting people stops here.
 MOST_PEOPLE = 1000
-SIGN_IN_FLOWS = (AUTHORIZATION_CODE, DEVICE_CODE)
 
 
 class Use:

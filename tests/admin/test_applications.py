@@ -387,6 +387,13 @@ def test_the_page_shows_settings_secrets_and_connections(browser, acme, bob):
     assert not SECRET.search(text)
 
 
+def test_the_page_of_a_service_speaks_of_no_people(browser, alice):
+    robot, _ = make_application(alice, name="Robot", grants=["client_credentials"])
+    text = browser.get(page_of(robot)).text
+    for about_people in ("people connected", "Keeps people signed in", "<dt>Trusted</dt>"):
+        assert about_people not in text
+
+
 def test_the_page_is_kept_by_no_cache(browser, acme):
     assert browser.get(page_of(acme)).headers["Cache-Control"] == "no-store"
 
