@@ -171,7 +171,7 @@ class Client(ClientMixin):
         ) = _read_traits(traits)
         #: The scopes that it took last for itself, and on which day.
         self.machine_took = ("", 0)
-        #: When each was last noted, by the address and by the network that it was used from.
+        #: When each was last noted, by the network that it was used from.
         self.secret_seen_at: dict[tuple[int, str], int] = {}
         secrets = []
         for row in rows:

@@ -119,9 +119,11 @@ class LastUse:
             with self._lock:
                 self._applications[client.id] = moment
                 self._noted += 1
-        seen = client.secret_seen_at
-        if secret and abs(moment - seen.get((secret.id, address), 0)) >= lately:
-            self._note_secret(seen, secret.id, address, moment, lately)
+        if secret:
+            place = secret.id, network_of(address)
+            last = client.secret_seen_at.get(place)
+            if last is None or abs(moment - last) >= lately:
+                self._note_secret(client.secret_seen_at, place, moment)
         if not (self._applications or self._secrets or self._machines):
             return
         gathered = len(self._applications) + len(self._secrets) + len(self._machines)
@@ -149,24 +151,16 @@ class LastUse:
             self._machines.setdefault(client.id, {}).update(noted)
             self._noted += 1
 
-    def _note_secret(
-        self, seen: Seen, secret_id: int, address: str, moment: int, lately: int
-    ) -> None:
+    def _note_secret(self, seen: Seen, place: tuple[int, str], moment: int) -> None:
         if len(seen) >= MOST_PLACES:
             seen.clear()
-        network = network_of(address)
-        place = secret_id, network
-        last = seen.get(place)
-        if last is not None and abs(moment - last) < lately:  # another host of the same network
-            seen[secret_id, address] = last
-            return
-        seen[secret_id, address] = seen[place] = moment
+        is_new, seen[place] = place not in seen, moment
         with self._lock:
             self._secrets[place] = moment
             self._noted += 1
             # Who comes from one place alone has no more here than that.
-            if last is None and len(seen) > 3:
-                self._crowded.add(secret_id)
+            if is_new and len(seen) > 1:
+                self._crowded.add(place[0])
 
     def note_misuse(self, secret_id: int, named_id: int, address: str) -> None:
         """Note that a secret was sent for another application.
@@ -240,7 +234,7 @@ def _note_secrets(places: list[tuple[int, str, int]], crowded: set[int]) -> None
 IPV4_BITS, IPV6_BITS = 24, 48
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
     """The network of an IP address: `203.0.113.0/24`, `2001:db8:7::/48`; "" for anything else."""
     try:
