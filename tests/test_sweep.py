@@ -171,7 +171,7 @@ def wait_for(what, seconds: float = 15) -> None:
         time.sleep(0.02)
 
 
-# The command
+# The indexes of the searches
 
 
 @only_on_sqlite
@@ -203,6 +203,9 @@ def test_a_broken_search_index_is_logged_and_keeps_the_sweep_from_nothing(app, c
     assert len(looked_at) == 1
     assert sweep.once(app, every=60) is None  # this one counts as done
     assert "a search index cannot be merged: Application" in caplog.text
+
+
+# The command
 
 
 def test_cleanup_says_that_another_process_is_at_it(app):

@@ -260,10 +260,12 @@ def of_stopping(application: Application) -> list[str]:
     use = Use(application, 0)
     day = use.machine_day()
     count = use.people()
-    lost = many(count, "is connected and loses access", "are connected and lose access")
-    found = [f"{lost} at once." if count else "Nobody is connected at the moment."]
-    served = use.all_sign_ins()
-    found.append(f"It served {served}.")
+    if count or application.signs_people_in:
+        lost = many(count, "is connected and loses access", "are connected and lose access")
+        found = [f"{lost} at once." if count else "Nobody is connected at the moment."]
+        found.append(f"It served {use.all_sign_ins()}.")
+    else:
+        found = ["Nobody signs in to it."]
     if day:
         found.append(f"It last got a token for itself on {day}.")
     return found

@@ -390,8 +390,9 @@ def test_the_page_shows_settings_secrets_and_connections(browser, acme, bob):
 def test_the_page_of_a_service_speaks_of_no_people(browser, alice):
     robot, _ = make_application(alice, name="Robot", grants=["client_credentials"])
     text = browser.get(page_of(robot)).text
-    for about_people in ("people connected", "Keeps people signed in", "<dt>Trusted</dt>"):
+    for about_people in ("connected", "sign-in", "Keeps people signed in", "<dt>Trusted</dt>"):
         assert about_people not in text
+    assert "Nobody signs in to it." in text
 
 
 def test_the_page_is_kept_by_no_cache(browser, acme):
