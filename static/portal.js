@@ -136,3 +136,7 @@ addEventListener("load", () => setTimeout(() => {
 
 // On a phone the tabs do not all fit: bring the page's own into view.
 document.querySelector(".tab[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
+// A form's answer shows a secret: reloading or sharing the address shall not send the form again.
+const shown = document.querySelector("[data-address]");
+if (shown) history.replaceState(history.state, "", shown.dataset.address);

@@ -62,3 +62,29 @@ def test_an_old_secret_is_watched_until_it_may_go(portal, tabs, script):
     page.get_by_role("button", name="Retire it now").click()
     expect(page.get_by_text("is retired: it is refused from now on")).to_be_visible()
     assert [ask(new), ask(old)] == [200, 401]
+
+
+def test_a_page_that_shows_a_secret_is_reloaded_without_a_second_one(portal, tabs):
+    page = tabs.open()
+    steps.visit(page, f"{portal.address}/admin/applications", "alice")
+    client_id, _ = steps.add_application(
+        page, portal.address, "Reading Room", "https://read.example.org/cb", []
+    )
+    secrets = f"{portal.address}/admin/secrets/{client_id}"
+    once = page.get_by_role("heading", name="Copy the client secret now")
+
+    def reload_at(address: str) -> None:
+        expect(once).to_be_visible()
+        expect(page).to_have_url(address)
+        page.reload()
+        expect(once).to_have_count(0)
+
+    page.get_by_role("button", name="Rotate secret").click()
+    page.get_by_role("button", name="Make a new secret").click()
+    reload_at(f"{portal.address}/admin/applications/{client_id}")
+    page.goto(secrets)
+    page.get_by_role("button", name="Make another secret").click()
+    reload_at(secrets)
+    with portal.models():
+        mine = ApplicationSecret.select().join(Application)
+        assert mine.where(Application.client_id == client_id).count() == 3
