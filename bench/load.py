@@ -19,6 +19,8 @@ from bench.measure import percentile
 SCRIPT = Path(__file__).with_name("load.lua")
 TIMEOUT_SECONDS = 10
 REFRESH_TOKEN = re.compile(r'"refresh_token": ?"([^"]+)"')
+#: Bytes that Lua reads in a string only by their number.
+NOT_PLAIN = re.compile(rb"[^ !#-\[\]-~]")
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def _lua(value: Any) -> str:
     if isinstance(value, list):
         return "{" + ",".join(map(_lua, value)) + "}"
     if isinstance(value, str):
-        return '"' + "".join(f"\\{byte:03d}" for byte in value.encode()) + '"'
+        return '"' + NOT_PLAIN.sub(lambda it: b"\\%03d" % it[0][0], value.encode()).decode() + '"'
     return "nil" if value is None else str(value)
 
 

@@ -146,7 +146,6 @@ class Client(ClientMixin):
         "id",
         "last_used_at",
         "machine_days",
-        "machine_took",
         "resource_server",
         "resources",
         "scopes",
@@ -169,8 +168,6 @@ class Client(ClientMixin):
             self.resource_server,
             self.enabled,
         ) = _read_traits(traits)
-        #: The scopes that it took last for itself, and on which day.
-        self.machine_took = ("", 0)
         #: When each was last noted, by the network that it was used from.
         self.secret_seen_at: dict[tuple[int, str], int] = {}
         secrets = []

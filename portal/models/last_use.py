@@ -142,14 +142,14 @@ class LastUse:
 
     def note_machine(self, client: "Client", scope: str) -> None:
         """Note which scopes an application takes for itself: each once a day."""
-        day = today()
-        if client.machine_took == (scope, day):
+        day, known = today(), client.machine_days
+        for taken in scope.split():
+            if known.get(taken) != day:
+                break
+        else:
             return
-        client.machine_took = scope, day
         noted = dict.fromkeys(scope.split(), day)
-        if noted.items() <= client.machine_days.items():
-            return
-        client.machine_days = {**client.machine_days, **noted}
+        client.machine_days = {**known, **noted}
         with self._lock:
             self._machines.setdefault(client.id, {}).update(noted)
             self._noted += 1
