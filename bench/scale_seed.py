@@ -64,15 +64,25 @@ def seed(applications: int, tokens: int, progress: Progress) -> None:
     if not Application.select().exists():
         _people()
         _applications(applications, progress)
+    expired = int(LIFETIME * EXPIRED)
     missing = tokens - AccessToken.select().count()
     if missing > 0:
-        _tokens(applications, missing, progress)
+        _tokens(applications, missing, LIFETIME + expired, progress)
+    elif _expired() < tokens * EXPIRED / 2:
+        # An earlier run deleted them, and what it issued in their place lives on.
+        _tokens(applications, int(tokens * EXPIRED), expired, progress)
     _use_lately()
     if sqlite:
         database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         database.execute_sql("PRAGMA synchronous = NORMAL")
     else:
         database.execute_sql("VACUUM ANALYZE")
+
+
+def _expired() -> int:
+    """How many there are: ids tell when each was made, so this reads no others."""
+    first_that_lives = (now_ms() - LIFETIME * 1000) << ID_BITS
+    return AccessToken.select().where(AccessToken.id < first_that_lives).count()
 
 
 def _use_lately() -> None:
@@ -207,11 +217,11 @@ def _insert(table: type, columns: list[str], rows: list[tuple]) -> None:
             copy.write_row(row)
 
 
-def _tokens(applications: int, tokens: int, progress: Progress) -> None:
-    """Made one after the other until now, so that one in ten has expired."""
+def _tokens(applications: int, tokens: int, seconds: int, progress: Progress) -> None:
+    """Made one after the other for so many seconds, beginning with what has expired."""
     first, step = application_ids(applications)
-    span = int(LIFETIME * (1 + EXPIRED) * 1000)
-    start = now_ms() - span
+    span = seconds * 1000
+    start = now_ms() - int(LIFETIME * (1 + EXPIRED) * 1000)
     sqlite = isinstance(database.obj, SqliteDatabase)
     series = (
         "WITH RECURSIVE s(n) AS (SELECT {} UNION ALL SELECT n + 1 FROM s WHERE n < {} - 1)"
