@@ -62,6 +62,7 @@ def _serve(side: Portal, port: int):  # type: ignore[no-untyped-def]
         **portal_environ(side.url),
         "PORTAL_SECRET_KEY": SECRET_KEY,
         "PORTAL_SWEEP_SECONDS": "0",
+        "PORTAL_ACCESS_TOKEN_SECONDS": str(scale_seed.LIFETIME),
     }
     title = f"{side.applications:,} applications"
     return running(title, portal_command(port, 1, 2), _plan(side, 1), port, environ, side.url)
