@@ -2,11 +2,10 @@
 
 A transaction of its own would cost nearly half as much as the token. So what a process has seen
 is written at once while little happens, and else once a second, or when many have gathered.
-Where hundreds of applications come every second, fifty a second are noted, and each at the latest
-when its last note is six hours old: among a million of them nearly every note is a write to pages
-that nobody else has touched. But whoever was refused something is noted as soon as it works again
-(health compares the two), and one whose secret is being changed as if there were no crowd: somebody
-waits for the old secret to rest.
+Where dozens of applications come every second that were not noted within a minute, most are noted
+once an hour only: among a million of them nearly every note is a write to pages that nobody else has
+touched. But whoever was refused something is noted as soon as it works again in the same process:
+health compares the two.
 """
 
 from functools import lru_cache
@@ -32,8 +31,8 @@ if TYPE_CHECKING:
 
 #: What was noted so lately is not noted again.
 USED_SECONDS = 60
-#: The same once so many were noted within a second; for every live secret as many.
-CROWD, CROWD_SECONDS = 50, 6 * 3600
+#: The same once so many were noted within a second, a secret beside its application.
+CROWD, CROWD_SECONDS = 50, 3600
 #: So many that were refused are known before all are forgotten.
 MOST_REFUSED = 1000
 #: So many are written sooner than after a second: nobody shall wait for a long transaction.
@@ -112,8 +111,7 @@ class LastUse:
         moment = now()
         if moment != self._second:
             self._second, self._noted = moment, 0
-        crowd = CROWD * (len(client.secrets) or 1)
-        is_one_of_many = self._noted >= crowd and client.id not in self._refused
+        is_one_of_many = self._noted >= CROWD and client.id not in self._refused
         lately = CROWD_SECONDS if is_one_of_many else USED_SECONDS
         # Also after the clock was set back, when it was used in the future.
         if abs(moment - client.last_used_at) >= lately:

@@ -33,6 +33,12 @@ def test_whoever_owns_none_reads_why(browser_of, charlie):
     assert "You own no applications" in browser_of(charlie).get(PAGE).text
 
 
+def test_the_page_of_a_service_speaks_of_nobody_connected(browser_of, bob, acme):
+    robot, _ = make_application(bob, name="Robot", grants=["client_credentials"])
+    pages = [browser_of(bob).get(f"{PAGE}/{it.client_id}").text for it in (robot, acme[0])]
+    assert ["people connected" in page for page in pages] == [False, True]
+
+
 def test_the_page_shows_settings_but_no_secret_and_no_form(browser_of, bob, acme):
     application, secret = acme
     text = browser_of(bob).get(f"{PAGE}/{application.client_id}").text

@@ -399,6 +399,16 @@ def test_a_public_application_is_split_without_a_secret(clock, app, alice):
     assert Application.get(Application.name == "Wiki (2)").live_secrets == []
 
 
+def test_splitting_a_service_speaks_of_no_people_and_of_no_notice_that_is_not_there(clock, radar):
+    url = f"/admin/reuse/{radar.wiki.client_id}/split"
+    assert "<dd>The secrets, and tokens</dd>" in radar.page(url)
+    answer, _ = split(radar)
+    assert "The notice goes" not in answer.text
+    radar.take_turns(clock, OFFICE, CLOUD)
+    answer, _ = split(radar, "Wiki again")
+    assert "The notice goes" in answer.text
+
+
 def test_only_administrators_enter(clock, app, radar, bob, browser_of):
     one = f"/admin/reuse/{radar.wiki.client_id}"
     for path in ("/admin/reuse", one, f"{one}/split"):

@@ -77,7 +77,9 @@ def test_two_services_with_one_secret_are_split(proxied, tabs, script):
     page.get_by_role("button", name="Split", exact=True).click()
     new_id = page.get_by_role("textbox", name="Client ID").input_value()
     new = page.get_by_role("textbox", name="Client secret").input_value()
-    page.get_by_role("link", name=f"the secrets of {name}").click()
+    with page.expect_popup() as opened:  # what to do next, and the secret, stay in view
+        page.get_by_role("link", name=f"the secrets of {name}").click()
+    page = opened.value
     expect(page.get_by_text("not used yet. Give its client ID and secret")).to_be_visible()
 
     def changed_over() -> bool:
