@@ -221,8 +221,9 @@ def test_cleanup_says_that_another_process_is_at_it(app):
 @only_on_sqlite
 def test_an_interrupted_cleanup_leaves_the_rest_to_the_next(environ, app, settings, tmp_path):  # noqa: F811
     add_tokens(100_000, HOUR)
+    slowly = "from flask.cli import main; from portal import cleanup; cleanup.PAUSE_SECONDS = 0.3"
     process = subprocess.Popen(
-        [sys.executable, "-m", "flask", "--app", "wsgi", "cleanup"],
+        [sys.executable, "-c", f"{slowly}; main()", "--app", "wsgi", "cleanup"],
         cwd=ROOT,
         env=environ,
         stdout=subprocess.PIPE,
