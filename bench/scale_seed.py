@@ -30,6 +30,8 @@ TOKEN_BATCH = 200_000
 LIFETIME = 900
 #: Of all tokens, how many have expired: what a sweep every few minutes finds.
 EXPIRED = 0.1
+#: So long ago the first token was made, in seconds.
+SPAN = int(LIFETIME * (1 + EXPIRED))
 YEAR_MS = 365 * 24 * 3600 * 1000
 FIRST = "Acme Blue Northern Harbour City Green Silver Open Quick Daily Global Local".split()
 SECOND = "Reports Wiki Mail Warehouse Payroll Tickets Calendar Insights Orders Backup Chat".split()
@@ -64,13 +66,12 @@ def seed(applications: int, tokens: int, progress: Progress) -> None:
     if not Application.select().exists():
         _people()
         _applications(applications, progress)
-    expired = int(LIFETIME * EXPIRED)
     missing = tokens - AccessToken.select().count()
     if missing > 0:
-        _tokens(applications, missing, LIFETIME + expired, progress)
+        _tokens(applications, missing, SPAN, progress)
     elif _expired() < tokens * EXPIRED / 2:
         # An earlier run deleted them, and what it issued in their place lives on.
-        _tokens(applications, int(tokens * EXPIRED), expired, progress)
+        _tokens(applications, int(tokens * EXPIRED), SPAN - LIFETIME, progress)
     _use_lately()
     if sqlite:
         database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -221,7 +222,7 @@ def _tokens(applications: int, tokens: int, seconds: int, progress: Progress) ->
     """Made one after the other for so many seconds, beginning with what has expired."""
     first, step = application_ids(applications)
     span = seconds * 1000
-    start = now_ms() - int(LIFETIME * (1 + EXPIRED) * 1000)
+    start = now_ms() - SPAN * 1000
     sqlite = isinstance(database.obj, SqliteDatabase)
     series = (
         "WITH RECURSIVE s(n) AS (SELECT {} UNION ALL SELECT n + 1 FROM s WHERE n < {} - 1)"
