@@ -159,14 +159,6 @@ def close_database() -> None:
         database.obj.close_idle()
 
 
-def execute_at_once(sql: str, parameters: Sequence[object]) -> Any:
-    """Run a statement whose result is read before this thread runs another one.
-
-    peewee's own way takes longer than a small statement does.
-    """
-    return database.obj.execute_at_once(sql, parameters)
-
-
 @contextmanager
 def transaction() -> Iterator[None]:
     """All or nothing, and on the disk when it returns.

@@ -5,14 +5,17 @@ Loading a model costs thirty times what reading the row costs. So the rows stay 
 database's: a stale row costs one retry, never a wrong answer.
 """
 
-from functools import lru_cache, reduce
-from typing import Any, NamedTuple, Self
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Self
 
 from authlib.oauth2.rfc6749 import ClientMixin
-from peewee import SQL, Case, Field, NodeList, Select
+from peewee import SQL, Case, Field, Function, Select, fn
 
 from portal.clock import now
 from portal.credentials import hash_secret, matches
+from portal.database import on_sqlite
 from portal.models.application import (
     CLIENT_CREDENTIALS,
     Application,
@@ -29,7 +32,8 @@ class StaleClient(Exception):
     """The application changed since its row was read: read it again and repeat the request."""
 
 
-class Secret(NamedTuple):
+@dataclass(slots=True)
+class Secret:
     id: int
     hash: bytes
     expires_at: int | None
@@ -39,7 +43,6 @@ def _flag(holds: Any, name: str) -> Case:
     return Case(None, [(holds, SQL(f"'{name}'"))], SQL("''"))
 
 
-#: Many clients have these in common, and each column costs: they are read as lines of one text.
 _TRAITS = (
     Application.grants,
     Application.scopes,
@@ -50,14 +53,17 @@ _TRAITS = (
     _flag(Application.resource_server, "resource_server"),
     _flag(Application.disabled_at.is_null(), "enabled"),
 )
-#: What every request of an application needs.
-_COLUMNS = (
-    Application.id,
-    Application.version,
-    Application.epoch,
-    Application.last_used_at,
-    reduce(lambda text, it: NodeList((text, SQL("|| '\n' ||"), it)), _TRAITS),
-)
+
+
+def _traits() -> Function:
+    """What many clients have in common, as lines of one text: each column costs."""
+    if on_sqlite():
+        return fn.printf(SQL("'" + "\n".join(["%s"] * len(_TRAITS)) + "'"), *_TRAITS)
+    return fn.concat_ws(SQL("'\n'"), *_TRAITS)
+
+
+#: What every request of an application needs, and then its traits.
+_COLUMNS = (Application.id, Application.version, Application.epoch, Application.last_used_at)
 #: What only signing people in needs; where every client is read anew, each column costs.
 _FRONT_COLUMNS = (
     Application.name,
@@ -80,15 +86,14 @@ _SECRET_COLUMNS = (
     ApplicationSecret.last_used_at,
     ApplicationSecret.last_used_from,
 )
-_FIRST_SECRET = len(_COLUMNS)
-_FIRST_FRONT = _FIRST_SECRET + len(_SECRET_COLUMNS)
+_END_OF_SECRET = len(_SECRET_COLUMNS)
 
 
 def _with_secrets(*more: Field) -> Select:
     it = ApplicationSecret
     live = (it.application == Application.id) & it.retired_at.is_null()
     return (
-        Application.select(*_COLUMNS, *_SECRET_COLUMNS, *more)
+        Application.select(*_SECRET_COLUMNS, *_COLUMNS, _traits().alias("traits"), *more)
         .left_outer_join(it, on=live)
         .where(Application.client_id == slot("client_id"))
     )
@@ -119,7 +124,7 @@ class Front:
         "trusted_until",
     )
 
-    def __init__(self, row: tuple) -> None:
+    def __init__(self, row: Sequence[Any]) -> None:
         self.name, uris, logout_uris, pkce, self.id_token_alg, self.subject_type, *trust = row
         self.redirect_uris = tuple(uris.split())
         self.post_logout_redirect_uris = tuple(logout_uris.split())
@@ -157,7 +162,16 @@ class Client(ClientMixin):
 
     def __init__(self, client_id: str, rows: list[tuple]) -> None:
         self.client_id = client_id
-        self.id, self.version, self.epoch, self.last_used_at, traits = rows[0][:_FIRST_SECRET]
+        self.secrets: list[Secret] = []
+        #: When each was last noted, by the network that it was used from.
+        self.secret_seen_at: dict[tuple[int, str], int] = {}
+        for row in rows:
+            secret_id, hash, end, seen, place = row[:_END_OF_SECRET]
+            if secret_id is not None:
+                self.secrets.append(Secret(secret_id, hash, end))
+                self.secret_seen_at[secret_id, place] = seen or 0
+        mine = rows[0][_END_OF_SECRET:]
+        self.id, self.version, self.epoch, self.last_used_at, traits, *front = mine
         (
             self.grants,
             self.scopes,
@@ -168,16 +182,6 @@ class Client(ClientMixin):
             self.resource_server,
             self.enabled,
         ) = _read_traits(traits)
-        #: When each was last noted, by the network that it was used from.
-        self.secret_seen_at: dict[tuple[int, str], int] = {}
-        secrets = []
-        for row in rows:
-            secret_id, hash, end, seen, place = row[_FIRST_SECRET:_FIRST_FRONT]
-            if secret_id is not None:
-                secrets.append(Secret(secret_id, bytes(hash), end))
-                self.secret_seen_at[secret_id, place] = seen or 0
-        self.secrets = tuple(secrets)
-        front = rows[0][_FIRST_FRONT:]
         self._front = Front(front) if front else None
 
     @classmethod
