@@ -6,7 +6,6 @@ database's: a stale row costs one retry, never a wrong answer.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Self
 
@@ -32,11 +31,17 @@ class StaleClient(Exception):
     """The application changed since its row was read: read it again and repeat the request."""
 
 
-@dataclass(slots=True)
 class Secret:
-    id: int
-    hash: bytes
-    expires_at: int | None
+    """A secret that was not retired."""
+
+    __slots__ = ("expires_at", "hash", "id", "seen_at")
+
+    def __init__(
+        self, id: int, hash: bytes, expires_at: int | None, seen_at: int | None, place: str
+    ) -> None:
+        self.id, self.hash, self.expires_at = id, hash, expires_at
+        #: When it was last noted, by the network that it was used from.
+        self.seen_at = {place: seen_at or 0}
 
 
 def _flag(holds: Any, name: str) -> Case:
@@ -154,7 +159,6 @@ class Client(ClientMixin):
         "resource_server",
         "resources",
         "scopes",
-        "secret_seen_at",
         "secrets",
         "token_format",
         "version",
@@ -163,13 +167,9 @@ class Client(ClientMixin):
     def __init__(self, client_id: str, rows: list[tuple]) -> None:
         self.client_id = client_id
         self.secrets: list[Secret] = []
-        #: When each was last noted, by the network that it was used from.
-        self.secret_seen_at: dict[tuple[int, str], int] = {}
         for row in rows:
-            secret_id, hash, end, seen, place = row[:_END_OF_SECRET]
-            if secret_id is not None:
-                self.secrets.append(Secret(secret_id, hash, end))
-                self.secret_seen_at[secret_id, place] = seen or 0
+            if row[0] is not None:
+                self.secrets.append(Secret(*row[:_END_OF_SECRET]))
         mine = rows[0][_END_OF_SECRET:]
         self.id, self.version, self.epoch, self.last_used_at, traits, *front = mine
         (

@@ -39,8 +39,8 @@ MOST_REFUSED = 1000
 MOST = 20
 #: So many misuses of secrets are remembered until they are written.
 MOST_MISUSES = 100
-#: So many places, of one application in one process, are known before all are forgotten.
-MOST_PLACES = 200
+#: So many networks, of one secret in one process, are known before all are forgotten.
+MOST_NETWORKS = 200
 
 # Another process may have seen a later use.
 _TOUCH = Compiled(
@@ -78,9 +78,6 @@ _TOUCH_MACHINE = Compiled(
 def _locked(query: Select) -> Select:
     # SQLite has the whole database locked. Tokens may be issued meanwhile.
     return query if on_sqlite() else query.for_update("FOR NO KEY UPDATE")  # type: ignore[arg-type]
-
-
-Seen = dict[tuple[int, str], int]
 
 
 class LastUse:
@@ -121,10 +118,10 @@ class LastUse:
                 self._applications[client.id] = moment
                 self._noted += 1
         if secret:
-            place = secret.id, network_of(address)
-            last = client.secret_seen_at.get(place)
+            network = network_of(address)
+            last = secret.seen_at.get(network)
             if last is None or abs(moment - last) >= lately:
-                self._note_secret(client.secret_seen_at, place, moment)
+                self._note_secret(secret, network, moment)
         if not (self._applications or self._secrets or self._machines):
             return
         gathered = len(self._applications) + len(self._secrets) + len(self._machines)
@@ -152,16 +149,16 @@ class LastUse:
             self._machines.setdefault(client.id, {}).update(noted)
             self._noted += 1
 
-    def _note_secret(self, seen: Seen, place: tuple[int, str], moment: int) -> None:
-        if len(seen) >= MOST_PLACES:
-            seen.clear()
-        is_new, seen[place] = place not in seen, moment
+    def _note_secret(self, secret: "Secret", network: str, moment: int) -> None:
+        if len(secret.seen_at) >= MOST_NETWORKS:
+            secret.seen_at.clear()
+        is_new, secret.seen_at[network] = network not in secret.seen_at, moment
         with self._lock:
-            self._secrets[place] = moment
+            self._secrets[secret.id, network] = moment
             self._noted += 1
             # Who comes from one place alone has no more here than that.
-            if is_new and len(seen) > 1:
-                self._crowded.add(place[0])
+            if is_new and len(secret.seen_at) > 1:
+                self._crowded.add(secret.id)
 
     def note_misuse(self, secret_id: int, named_id: int, address: str) -> None:
         """Note that a secret was sent for another application.
