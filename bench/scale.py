@@ -22,6 +22,7 @@ from rich.progress import Progress
 from rich.table import Table
 from werkzeug.datastructures import MultiDict
 
+from bench.scale_counted import has_valgrind, instructions
 from bench.scale_portal import Portal, Sample, WrongAnswer, in_turns, prepare
 from bench.scale_seed import LIFETIME, client_id, name_of, seed
 from bench.scale_served import ratio, tokens_over_http
@@ -141,6 +142,10 @@ def _tokens(sides: tuple[Portal, Portal], report: Report, options: argparse.Name
     alone, among = fmean(few.cpu), fmean(many.cpu)
     figures = f"{alone / MICROSECOND:,.2f}", f"{among / MICROSECOND:,.2f}"
     report.fact("  without the server: CPU µs", *figures, f"{among / alone:.2f}×")
+    if has_valgrind():
+        alone, among = map(instructions, sides)
+        figures = f"{alone:,.0f}", f"{among:,.0f}"
+        report.fact("  the same in instructions", *figures, f"{among / alone:.2f}×")
     quarter = len(small.cpu) // 4
     calm, busy = sorted(small.cpu)[quarter], sorted(small.cpu)[-1 - quarter]
     return (busy - calm) / median(small.cpu)

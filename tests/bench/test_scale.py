@@ -2,7 +2,7 @@
 
 import re
 
-from bench import scale, scale_served
+from bench import scale, scale_counted, scale_served
 from bench.scale_portal import in_turns
 
 ROWS = (
@@ -16,6 +16,7 @@ ROWS = (
 def test_every_figure_is_taken(monkeypatch, capsys):
     monkeypatch.setattr(scale_served, "ROUNDS", 1)
     monkeypatch.setattr(scale_served, "SECONDS", 0.3)
+    monkeypatch.setattr(scale_counted, "COUNTED", 20)
     once = lambda sides, make, rounds, each, *more: in_turns(sides, make, 1, 1, *more)  # noqa: E731
     monkeypatch.setattr(scale, "in_turns", once)
     # One in ten tokens has expired, and they are deleted by hundreds.
@@ -26,4 +27,7 @@ def test_every_figure_is_taken(monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "Wrong answer" not in printed
     assert all(row in printed for row in ROWS)
+    counted = re.search(r"the same in instructions +([\d,]+) +([\d,]+)", printed)
+    assert bool(counted) == scale_counted.has_valgrind()
+    assert not counted or all(int(it.replace(",", "")) > 10_000 for it in counted.groups())
     assert re.search(r"delete of [\d,]+ expired: CPU µs a row", printed)
