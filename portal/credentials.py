@@ -29,6 +29,7 @@ CLIENT_SECRET = "pcs_"  # noqa: S105
 ALPHANUMERIC = string.ascii_letters + string.digits
 #: 20 consonants: no vowels (no words), no look-alikes (RFC 8628 §6.1).
 USER_CODE_LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
+USER_CODE_LENGTH = 8
 ID_BITS = 21
 #: On average a step of 512: four thousand ids a millisecond before they run ahead of the clock.
 STEP_MASK = 1023
@@ -159,7 +160,7 @@ def make_client_secret() -> str:
 
 def make_user_code() -> str:
     """Eight letters that a person types from a device's screen, stored without the hyphen."""
-    return "".join(secrets.choice(USER_CODE_LETTERS) for _ in range(8))
+    return "".join(secrets.choice(USER_CODE_LETTERS) for _ in range(USER_CODE_LENGTH))
 
 
 def make_reference() -> str:

@@ -4,6 +4,7 @@ import logging
 import sqlite3
 
 from flask import Flask, Response, current_app, g, jsonify, make_response, request
+from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from peewee import InterfaceError, OperationalError
 from werkzeug.exceptions import BadHost, HTTPException, InternalServerError
@@ -45,6 +46,7 @@ STALE_FORM = (
     "The page was open for too long, or you signed in or out in another tab. Go back, reload the"
     " page and send the form again."
 )
+SIGNED_OUT = "You were signed out since the page was opened, and nothing was saved. Sign in first."
 NO_KEYS = "The portal cannot read its signing keys. Its administrator finds the reason in the log."
 
 
@@ -62,7 +64,17 @@ def init_app(app: Flask) -> None:
 
 def stale_form(error: CSRFError) -> Response:
     """The form is of another session, or too old."""
-    return _answer(400, STALE_FORM)
+    if is_protocol_path() or current_user.is_authenticated:
+        return _answer(400, STALE_FORM)
+    return render(
+        "error.html",
+        status=400,
+        code=400,
+        title="You are signed out",
+        message=SIGNED_OUT,
+        action_url="/login",
+        action_text="Sign in",
+    )
 
 
 def _http_error(error: HTTPException) -> Response | HTTPException:

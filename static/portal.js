@@ -94,6 +94,12 @@ document.addEventListener("mousedown", (event) => {
   if (option) { event.preventDefault(); choose(option); }
 });
 document.addEventListener("focusout", (event) => { if (event.target === ownerBox()) closeOptions(); });
+// A row's menu closes when the keyboard leaves it: it would hide what has the focus.
+document.addEventListener("focusout", (event) => {
+  const menu = event.target.closest?.("[popover]");
+  const next = event.relatedTarget;
+  if (menu && next && !menu.contains(next) && next.getAttribute("popovertarget") !== menu.id) menu.hidePopover();
+});
 document.addEventListener("keydown", (event) => {
   if (event.target !== ownerBox()) return;
   if (event.key === "Escape") closeOptions();

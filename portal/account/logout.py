@@ -1,6 +1,6 @@
 """Sign out: the session's row is deleted, so that the cookie is dead everywhere."""
 
-from flask import redirect, request, session
+from flask import flash, redirect, request, session
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
@@ -26,4 +26,7 @@ def log_out() -> Response:
     if current_user.is_authenticated:
         Session.end(current_user.id, current_user.session.id)
     session.clear()
-    return see_other(safe_next(request.form.get("next"), "/login"))
+    back = safe_next(request.form.get("next"), "")
+    if not back:
+        flash("You are signed out.", "success")
+    return see_other(back or "/login")

@@ -40,17 +40,21 @@ class PasswordForm(FlaskForm):
 def change_password() -> Response:
     """Change the password; the person's other sessions end."""
     form = PasswordForm()
-    if not form.validate_on_submit():
-        return _page(form, 422 if form.errors else 200)
-    trouble = current_password_trouble(current_user, form.current_password.data)
+    if not form.is_submitted():
+        return _page(form, 200)
+    is_valid = form.validate()
+    typed = form.current_password
+    # Both are looked at, so that nobody learns of one mistake after the other.
+    trouble = None if typed.errors else current_password_trouble(current_user, typed.data)
     if trouble and trouble.wait:
         form.form_errors.append(trouble.sentence)
         response = _page(form, trouble.status)
         response.headers["Retry-After"] = str(trouble.wait)
         return response
     if trouble:
-        form.current_password.errors = [trouble.sentence]
-        return _page(form, trouble.status)
+        typed.errors = [trouble.sentence]
+    if trouble or not is_valid:
+        return _page(form, 422)
     _change(current_user, form.new_password.data)
     flash("Your password is changed. Your other browsers are signed out.", "success")
     return see_other("/account/password")

@@ -39,10 +39,12 @@ def show_account() -> Response:
 def edit_profile() -> Response:
     """Show and save the profile; a new e-mail address needs the current password."""
     form = ProfileForm.about(current_user)
-    if not form.validate_on_submit():
-        return _page(form, 422 if form.errors else 200)
     former = current_user.email
     is_new = form.email.data != former
+    if not form.validate_on_submit():
+        if form.errors and is_new:  # no page brings a password back
+            form.current_password.errors = [PASSWORD_NEEDED]
+        return _page(form, 422 if form.errors else 200)
     refused = _refuse_new_address(form) if is_new else None
     if refused:
         return refused

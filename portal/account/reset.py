@@ -3,7 +3,7 @@
 Made by an administrator or on the command line. It works like the set-up link: looking is free.
 """
 
-from flask import session
+from flask import flash, session
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms import Field, PasswordField
@@ -75,6 +75,7 @@ def reset_password() -> Response:
         Throttle.forgive(PURPOSE, str(user.id))
         audit.record("person.reset_password", actor=user, person=user)
     sign_in(user)
+    flash("Your new password is saved. Your other browsers are signed out.", "success")
     return see_other(start_page())
 
 

@@ -32,6 +32,7 @@ def end_session(session_id: int) -> Response:
         audit.record("person.signed_out_browser", person=person)
     if session_id == current_user.session.id:
         session.clear()
+        flash("You are signed out.", "success")
         return see_other("/login")
     flash("That browser is signed out.", "success")
     return see_other("/account/sessions")
@@ -59,6 +60,7 @@ def end_all_sessions() -> Response:
     with transaction():
         _record(Session.end(current_user.id))
     session.clear()
+    flash("You are signed out everywhere.", "success")
     return see_other("/login")
 
 

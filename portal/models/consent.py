@@ -43,6 +43,12 @@ class Consent(Record):
             return []
         return [scope for scope in requested if scope not in self.scopes]
 
+    def refused(self, requested: list[str]) -> list[str]:
+        """Those of a request that the person was asked about and did not allow."""
+        # Who asked to be asked again had left out all that is open.
+        asked = self.decided or requested
+        return [scope for scope in requested if scope in asked and scope not in self.scopes]
+
     @property
     def left_out(self) -> set[str]:
         """What the person did not allow, and is not asked about."""

@@ -75,7 +75,7 @@ class DeviceCode(Record):
     def pending(cls, typed: str) -> Self | None:
         """The undecided request with this user code, typed in any case, with or without hyphen."""
         return cls.get_or_none(
-            cls.user_code == _read(typed),
+            cls.user_code == letters_of(typed),
             cls.expires_at > now(),
             cls.approved_at.is_null(),
             cls.denied_at.is_null(),
@@ -86,7 +86,7 @@ class DeviceCode(Record):
     def decided(cls, typed: str, user_id: int) -> Self | None:
         """The request with this user code that this person decided on, until the code expires."""
         return cls.get_or_none(
-            cls.user_code == _read(typed),
+            cls.user_code == letters_of(typed),
             cls.user_id == user_id,
             cls.expires_at > now(),
             cls.approved_at.is_null(False) | cls.denied_at.is_null(False),
@@ -128,5 +128,6 @@ class DeviceCode(Record):
         return cls.update(used_at=now(), expires_at=0).where(which, cls.used_at.is_null()).execute()
 
 
-def _read(typed: str) -> str:
+def letters_of(typed: str) -> str:
+    """The letters of a user code, however somebody typed it."""
     return "".join(c for c in typed.upper() if c in USER_CODE_LETTERS)

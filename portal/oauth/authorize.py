@@ -132,6 +132,9 @@ def _consent_page(
     settings = current_server().settings
     application = Application.with_client_id(asked.client.client_id)
     assert application is not None
+    before = Consent.of(current_user.id, application.id)
+    # A program that only poses as the application finds nothing sensitive ticked.
+    allowed = before.scopes if before and may_remember(asked.client, redirect_uri) else ()
     sealed = seal(
         settings,
         "consent",
@@ -142,7 +145,12 @@ def _consent_page(
         "oauth/consent.html",
         application=application,
         user=current_user,
-        scopes=questions(current_user, open_scopes),
+        scopes=questions(
+            current_user,
+            open_scopes,
+            allowed=allowed,
+            refused=before.refused(open_scopes) if before else (),
+        ),
         host=redirect_uris.shown_host(redirect_uri),
         owner_name=application.owner.display_name,
         access_lasts=access_lasts(application, settings),

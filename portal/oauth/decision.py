@@ -4,6 +4,7 @@ The page carries the request as one signed field. So the decision is taken on wh
 whatever the browser's hidden fields say, and only in the session that was asked.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +13,28 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from portal.clock import now
 from portal.models import Application, Scope, User
 from portal.models.application import REFRESH_TOKEN
+from portal.oauth.claims import PROFILE, about
 from portal.settings import Settings
 from portal.text import lasting
 
 #: How long a consent page may stay open.
 OPEN_SECONDS = 10 * 60
 REQUIRED = frozenset({"openid"})
+#: What the consent page calls the claims of `profile`.
+PROFILE_WORDS = {
+    "family_name": "family name",
+    "given_name": "given name",
+    "middle_name": "middle name",
+    "nickname": "nickname",
+    "preferred_username": "username",
+    "profile": "profile page",
+    "picture": "picture",
+    "website": "website",
+    "gender": "gender",
+    "birthdate": "date of birth",
+    "zoneinfo": "time zone",
+    "locale": "language",
+}
 
 
 class StalePage(Exception):
@@ -36,9 +53,20 @@ class Question:
     ticked: bool
 
 
-def questions(user: User, names: list[str], locked: bool = False) -> list[Question]:
-    """What to ask about these scopes; `locked` leaves no choice but all or nothing."""
-    own = {"email": user.email, "public": user.display_name}
+def questions(
+    user: User,
+    names: list[str],
+    *,
+    locked: bool = False,
+    allowed: Collection[str] = (),
+    refused: Collection[str] = (),
+) -> list[Question]:
+    """What to ask about these scopes; `locked` leaves no choice but all or nothing.
+
+    The ticks are those of the person's last decision, `allowed` and `refused`; what is new is
+    ticked unless it is sensitive.
+    """
+    own = {"email": user.email, "public": user.display_name, "profile": _profile(user)}
     return [
         Question(
             name=scope.name,
@@ -46,10 +74,17 @@ def questions(user: User, names: list[str], locked: bool = False) -> list[Questi
             description=own.get(scope.name) or scope.description,
             sensitive=scope.sensitive,
             required=locked or scope.name in REQUIRED,
-            ticked=not scope.sensitive,
+            ticked=scope.name in allowed or not (scope.sensitive or scope.name in refused),
         )
         for scope in Scope.described(names)
     ]
+
+
+def _profile(user: User) -> str:
+    """What the scope `profile` tells about this person: no claim goes out unnamed."""
+    told = about(user, PROFILE)
+    words = [word for claim, word in PROFILE_WORDS.items() if claim in told]
+    return f"{user.display_name}: your {', '.join(['name', *words[:-1]])} and {words[-1]}."
 
 
 def granted(asked: list[str], ticked: list[str], decision: str | None) -> list[str]:

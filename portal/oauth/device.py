@@ -10,14 +10,14 @@ from werkzeug.wrappers import Response
 from wtforms import StringField
 
 from portal import audit
+from portal.credentials import USER_CODE_LENGTH
 from portal.database import transaction
 from portal.htmx import render
 from portal.models import Application, Consent, DeviceCode, Throttle, User
 from portal.models.application import DEVICE_CODE
 from portal.models.client import StaleClient
-from portal.models.device_code import POLL_SECONDS
+from portal.models.device_code import POLL_SECONDS, letters_of
 from portal.oauth import blueprint, current_server
-from portal.oauth.consent import stale_page
 from portal.oauth.decision import StalePage, access_lasts, granted, questions, seal, unseal
 from portal.oauth.door import answer_machine
 from portal.oauth.refusals import GRANT_NOT_ALLOWED, refuse
@@ -31,6 +31,14 @@ DECIDED = "device"
 UNKNOWN_CODE = (
     "Check the code: there is no device waiting with it. It may have expired, then start again on"
     " the device."
+)
+CODE_OVER = (
+    "The code has expired, or was decided on already. Nothing was shared. Start again on the"
+    " device and enter the new code."
+)
+STALE = (
+    "The page was open for too long, or you signed in as somebody else since. Nothing was shared."
+    " Enter the code again."
 )
 
 
@@ -97,6 +105,9 @@ def enter_code() -> Response:
     """Look the code up; guessing is slow (RFC 8628 §5.1)."""
     may_redirect_anywhere()
     form = DeviceForm()
+    if trouble := _mistyped(form.user_code.data or ""):
+        form.user_code.errors = [trouble]
+        return render("device/index.html", status=422, form=form, errors=True)
     wait = Throttle.spend("device", str(current_user.id))
     if wait:
         form.user_code.errors = [f"Too many codes. Wait {wait} seconds, then try again."]
@@ -109,12 +120,18 @@ def enter_code() -> Response:
         form.user_code.errors = [UNKNOWN_CODE]
         return render("device/index.html", status=422, form=form, errors=True)
     settings = current_server().settings
+    before = Consent.of(current_user.id, application.id)
     return render(
         "device/consent.html",
         application=application,
         user=current_user,
         user_code=code.shown_code,
-        scopes=questions(current_user, code.scopes, locked=application.skips_consent),
+        scopes=questions(
+            current_user,
+            code.scopes,
+            locked=application.skips_consent,
+            refused=before.refused(code.scopes) if before else (),
+        ),
         owner_name=application.owner.display_name,
         access_lasts=access_lasts(application, settings),
         action="/device/decision",
@@ -143,7 +160,7 @@ def decide_device() -> Response:
     try:
         user_code = unseal(settings, "device", current_user, request.form.get("request", ""))
     except StalePage:
-        return stale_page()
+        return _code_page(STALE)
     code = DeviceCode.pending(user_code)
     application = _live_application(code)
     if code is None or application is None:
@@ -161,7 +178,23 @@ def _decided_before(user_code: str) -> Response:
     """Answer a decision that was sent twice with the first one; else nothing was decided."""
     if DeviceCode.decided(user_code, current_user.id):
         return _show(user_code)
-    return stale_page()
+    return _code_page(CODE_OVER)
+
+
+def _code_page(trouble: str) -> Response:
+    """The first page again, for another code."""
+    form = DeviceForm(formdata=None)
+    form.user_code.errors = [trouble]
+    return render("device/index.html", status=400, form=form, errors=True)
+
+
+def _mistyped(text: str) -> str | None:
+    """What is wrong with a code that no device can have shown."""
+    if not any(it.isalnum() for it in text):
+        return "Enter the code that your device shows."
+    if len(letters_of(text)) != USER_CODE_LENGTH:
+        return "The code has eight letters: check what your device shows."
+    return None
 
 
 def _show(user_code: str) -> Response:

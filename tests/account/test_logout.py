@@ -62,3 +62,19 @@ def test_next_never_leads_to_another_site(browser_of, bob, target):
 
 def test_signing_out_twice_is_harmless(client):
     assert post(client, "/logout", page="/login").location == "/login"
+
+
+def test_the_sign_in_page_says_so_once(browser_of, bob):
+    browser = browser_of(bob)
+    done = post(browser, "/logout", page="/account/sessions")
+    assert "You are signed out." in browser.get(done.location).text
+    assert "You are signed out." not in browser.get("/login").text
+
+
+def test_a_form_of_before_leads_to_the_sign_in_page(browser_of, bob):
+    browser = browser_of(bob)
+    post(browser, "/logout", page="/account/sessions")
+    late = browser.post("/account/profile", data={"name": "Late"})
+    assert late.status_code == 400
+    assert "You are signed out" in late.text
+    assert 'href="/login"' in late.text

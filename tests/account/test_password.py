@@ -89,3 +89,11 @@ def test_guessing_is_throttled_together_with_the_sign_in_page(browser_of, client
 
         clock.shift(61)
         assert change(browser).status_code == 303
+
+
+def test_both_mistakes_are_named_at_once(browser_of, bob):
+    response = change(browser_of(bob), current="wrong", new="short")
+    assert response.status_code == 422
+    assert "The current password is wrong." in response.text
+    assert 'href="#new_password"' in response.text
+    assert User.get_by_id(bob.id).password_fits(PASSWORD)

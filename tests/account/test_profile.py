@@ -222,6 +222,14 @@ class TestTheEmailAddress:
         assert fresh(bob).email == "bob@example.org"
         assert fresh(bob).claims == {}
 
+    def test_a_mistake_elsewhere_does_not_swallow_the_password(self, browser, bob):
+        fields = {"email": "new@example.org", "website": "nonsense", "current_password": PASSWORD}
+        response = save(browser, **fields)
+        assert response.status_code == 422
+        assert 'href="#website"' in response.text
+        assert 'href="#current_password"' in response.text
+        assert User.get_by_id(bob.id).email != "new@example.org"
+
     def test_a_wrong_password_is_not_enough(self, browser, bob):
         response = save(browser, email="new@example.org", current_password="wrong")
 

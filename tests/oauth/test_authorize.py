@@ -1,8 +1,13 @@
 """The authorization endpoint and the consent page, as a person and an application meet them."""
 
+import json
+import re
+
 import pytest
 
 from portal.models import Application, Consent, Refusal, Scope
+from portal.oauth.claims import PROFILE
+from portal.oauth.decision import PROFILE_WORDS
 from tests.factories import make_application, make_scope, make_user, post
 from tests.flows import RelyingApp, query
 
@@ -438,3 +443,51 @@ def test_two_people_do_not_share_a_consent(rp, app, browser_of, bob):
     rp.sign_in(browser_of(bob))
     eve = make_user("eve")
     assert rp.authorize(browser_of(eve)).status_code == 200
+
+
+def ticks(page) -> dict[str, bool]:
+    """The scopes that a consent page asks for, and whether each is ticked."""
+    boxes = re.findall(
+        r'<input type="checkbox"[^>]*name="scope"[^>]*>', page.get_data(as_text=True)
+    )
+    return {re.search('value="([^"]+)"', box)[1]: " checked" in box for box in boxes}
+
+
+def test_who_is_asked_again_finds_the_last_decision(rp, browser_of, bob):
+    browser, scope = browser_of(bob), "openid profile email reports:write"
+    page = rp.authorize(browser, scope=scope)
+    assert ticks(page) == {"profile": True, "email": True, "reports:write": False}
+    rp.decide(browser, page, ticked=["openid", "email", "reports:write"])
+    decided = {"profile": False, "email": True, "reports:write": True}
+    assert ticks(rp.authorize(browser, scope=scope, prompt="consent")) == decided
+    Consent.ask_again(bob.id, rp.application.id)
+    assert ticks(rp.authorize(browser, scope=scope)) == {"profile": False}
+
+
+def test_the_consent_page_names_all_that_the_profile_tells(rp, browser_of, bob):
+    told = "your name, username, gender and date of birth."
+    page = rp.authorize(browser_of(bob)).get_data(as_text=True)
+    assert "your name and username." in page
+    bob.profile = json.dumps({"gender": "x", "birthdate": "1999-12-31"})
+    bob.save()
+    assert told in rp.authorize(browser_of(bob)).get_data(as_text=True)
+
+
+def test_no_claim_of_the_profile_is_without_a_word():
+    assert set(PROFILE) - set(PROFILE_WORDS) == {"name", "updated_at"}
+
+
+def test_a_program_that_may_be_another_finds_nothing_sensitive_ticked(app, rp, browser_of, bob):
+    public, _ = make_application(
+        rp.application.owner,
+        name="Desktop",
+        confidential=False,
+        redirect_uris=["http://127.0.0.1/cb"],
+        scopes=["openid", "profile", "reports:write"],
+    )
+    desktop = RelyingApp(app.test_client(), public, "")
+    wish = {"scope": "openid profile reports:write", "redirect_uri": "http://127.0.0.1:5000/cb"}
+    browser = browser_of(bob)
+    desktop.decide(browser, desktop.authorize(browser, **wish), ticked=["openid", "reports:write"])
+    again = {"profile": False, "reports:write": False}
+    assert ticks(desktop.authorize(browser, **wish)) == again

@@ -231,3 +231,30 @@ def test_a_poll_costs_two_statements(rp, statements):
     with statements() as seen:
         poll(rp, device)
     assert len(seen) == 2, seen
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("", "Enter the code that your device shows."),
+        (" - ", "Enter the code that your device shows."),
+        ("BCD", "The code has eight letters"),
+        ("BCDFGHJKL", "The code has eight letters"),
+        ("BCDF-GHJK", "there is no device waiting with it"),
+    ],
+)
+def test_the_page_says_what_is_wrong_with_a_code(rp, browser_of, bob, typed, words):
+    page = post(browser_of(bob), "/device", {"user_code": typed})
+    assert page.status_code == 422
+    assert words in page.text
+
+
+def test_a_code_that_expires_while_somebody_decides_leads_to_the_next_one(rp, browser_of, bob):
+    device, browser = start(rp), browser_of(bob)
+    page = post(browser, "/device", {"user_code": device["user_code"]})
+    DeviceCode.update(expires_at=1).execute()
+    answer = rp.decide(browser, page)
+    assert answer.status_code == 400
+    assert "The code has expired" in answer.text
+    assert 'name="user_code"' in answer.text
+    assert device["user_code"] not in answer.text
