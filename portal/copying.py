@@ -3,6 +3,7 @@
 The rows alone: what triggers and indexes keep beside them, the target makes itself.
 """
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -107,6 +108,13 @@ def end(target: Database) -> None:
     """The copy is whole: forget its places."""
     with CopyPlace.bind_ctx(target):
         CopyPlace.drop_table()
+
+
+def unfinished(database: Database) -> str | None:
+    """The source of a copy into this database that is not whole; None when there is none."""
+    with CopyPlace.bind_ctx(database):
+        place = CopyPlace.get_or_none() if CopyPlace.table_exists() else None
+    return place.source if place else None
 
 
 def is_used(database: Database) -> bool:
@@ -228,11 +236,24 @@ def _write(database: Database, table: type[Model], rows: list[tuple]) -> None:
     cursor = database.cursor()
     if not isinstance(database, PooledPostgres):
         marks = ", ".join("?" * len(columns))
-        cursor.executemany(f"INSERT INTO {into} VALUES ({marks})", rows)  # noqa: S608
+        with _refusing(sqlite3.IntegrityError):
+            cursor.executemany(f"INSERT INTO {into} VALUES ({marks})", rows)  # noqa: S608
         return
-    with cursor.copy(f"COPY {into} FROM STDIN") as copy:
+    from psycopg import IntegrityError
+
+    with _refusing(IntegrityError), cursor.copy(f"COPY {into} FROM STDIN") as copy:
         for row in _without_nul(table, rows):
             copy.write_row(row)
+
+
+@contextmanager
+def _refusing(taken: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except taken:
+        raise CopyRefused(
+            "The target was used since the copy began: copy again with --restart."
+        ) from None
 
 
 def _without_nul(table: type[Model], rows: list[tuple]) -> list[tuple]:

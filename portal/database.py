@@ -63,6 +63,10 @@ def give_way(error: Exception) -> None:
         raise Busy from error
 
 
+class Unwritable(OperationalError):
+    """A file beside the database cannot be written."""
+
+
 class Sqlite(SqliteDatabase):
     """SQLite, and the disk that its write-ahead log is on."""
 
@@ -219,7 +223,12 @@ def _migration_lock(which: Database) -> Iterator[None]:
             holder.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
             yield
         return
-    with open(f"{which.database}.migrate", "w") as lock:
+    path = f"{which.database}.migrate"
+    try:
+        lock = open(path, "w")  # noqa: SIM115
+    except OSError as error:
+        raise Unwritable(f"{path} cannot be written: {error.strerror}") from None
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

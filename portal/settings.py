@@ -24,6 +24,13 @@ MAY_BE_ZERO = {
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SENDER = re.compile(r"[!-?A-~]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 DAY = 24 * 60 * 60
+TEN_YEARS = 3650 * DAY
+#: What a thief may find must not live long: codes (RFC 6749 §4.1.2), device codes, retries.
+MOST_SECONDS = {
+    "PORTAL_CODE_SECONDS": 600,
+    "PORTAL_DEVICE_CODE_SECONDS": DAY,
+    "PORTAL_REFRESH_RETRY_SECONDS": DAY,
+}
 
 
 class SettingError(Exception):
@@ -178,6 +185,9 @@ def _parse(env: str, text: str, kind: object) -> object:
         raise SettingError(f"{env} must be a whole number of at least {least}, not {text!r}.")
     if env == "PORT" and int(text) > 65535:
         raise SettingError(f"PORT must be between 1 and 65535, not {text!r}.")
+    most = MOST_SECONDS.get(env, TEN_YEARS)
+    if env.endswith("_SECONDS") and int(text) > most:
+        raise SettingError(f"{env} must be at most {most} (seconds), not {text!r}.")
     return int(text)
 
 

@@ -94,6 +94,8 @@ def test_names_for_the_tests_are_left_alone(tmp_path):
         ("PORTAL_PROXY_HOPS", "one"),
         ("PORTAL_CODE_SECONDS", "0"),
         ("PORTAL_CODE_SECONDS", "1.5"),
+        ("PORTAL_CODE_SECONDS", "601"),
+        ("PORTAL_ACCESS_TOKEN_SECONDS", "9" * 20),
         ("PORTAL_ACCESS_TOKEN_SECONDS", "15m"),
         ("PORTAL_REFRESH_TOKEN_SECONDS", "30 days"),
         ("PORTAL_DEVICE_CODE_SECONDS", "ten"),

@@ -68,12 +68,10 @@ def verify(expect: str | None, as_json: bool) -> None:
         raise BadInput("Give --expect as verify prints the head: the id, or the id:seal.")
     checked = AuditEvent.check(log.seal_key(), _show)
     if checked.broken is not None:
-        hint = (
-            " Another PORTAL_SECRET_KEY than the one it was written with looks the same."
-            if checked.broken == 1
-            else ""
+        raise Failure(
+            f"Row {checked.broken} was changed or is missing. What was written with another"
+            " PORTAL_SECRET_KEY looks the same."
         )
-        raise Failure(f"Row {checked.broken} was changed or is missing.{hint}")
     last = checked.last
     count = last.id if last else 0
     if matched:

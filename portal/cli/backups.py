@@ -14,7 +14,7 @@ from portal import backup as backups
 from portal.backup import OnProgress
 from portal.cli.command import BadInput, Failure, command, note, print_json, print_table
 from portal.cli.data import db
-from portal.database import connected, database, describe
+from portal.database import connected, database, describe, on_sqlite
 from portal.models import TABLES, SigningKey
 from portal.models.signing_key import WrongSecretKey
 from portal.oauth import current_server
@@ -45,7 +45,12 @@ def copy(source: str, target: str, restart: bool, as_json: bool) -> None:
     if source.startswith("sqlite:///") and not Path(source.removeprefix("sqlite:///")).exists():
         raise BadInput(f"There is no file {source.removeprefix('sqlite:///')}.")
     began = monotonic()
-    with _refusals(), _at(source) as one, _at(target) as other, _bar("Copying") as on_progress:
+    with (
+        _refusals("Interrupted: run the same command again, and it goes on from here."),
+        _at(source) as one,
+        _at(target) as other,
+        _bar("Copying") as on_progress,
+    ):
         copying.begin(one, other, _name(source), restart)
         compared = _copy(one, other, on_progress)
         if all(row.same for row in compared):
@@ -55,8 +60,8 @@ def copy(source: str, target: str, restart: bool, as_json: bool) -> None:
     _report(compared, seconds, as_json)
     if wrong:
         raise Failure(
-            f"The source was written to meanwhile ({', '.join(wrong)}): stop the portal and copy"
-            " again with --restart."
+            f"The source or the target was written to meanwhile ({', '.join(wrong)}): stop the"
+            " portal and copy again with --restart."
         )
     note(
         f"Now set DATABASE_URL to {describe(target)}, as you gave it here, keep PORTAL_SECRET_KEY"
@@ -70,10 +75,15 @@ def copy(source: str, target: str, restart: bool, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
 def backup(file: Path, force: bool, as_json: bool) -> None:
     """Write the whole portal to FILE, while it serves; the same format for both engines."""
-    if file.is_dir() or not file.parent.is_dir():
-        raise BadInput(f"{file} must be the name of a file in a folder that is there.")
-    if file.exists() and not force:
-        raise BadInput(f"{file} is there already: choose another name, or use --force.")
+    try:
+        if file.is_dir() or not file.parent.is_dir():
+            raise BadInput(f"{file} must be the name of a file in a folder that is there.")
+        if file.exists() and on_sqlite() and file.samefile(database.obj.database):
+            raise BadInput(f"{file} is the portal's own database: choose another name.")
+        if file.exists() and not force:
+            raise BadInput(f"{file} is there already: choose another name, or use --force.")
+    except OSError as error:
+        raise Failure(f"{file} cannot be written: {error.strerror}.") from None
     with _refusals(), _bar("Backing up") as on_progress:
         try:
             counts = backups.write_backup(database.obj, file, on_progress)
@@ -117,11 +127,13 @@ def restore(file: Path, force: bool, as_json: bool) -> None:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def _refusals(interrupted: str = "Interrupted: nothing was changed.") -> Iterator[None]:
     try:
         yield
     except (copying.CopyRefused, backups.BackupRefused) as error:
         raise BadInput(str(error)) from None
+    except KeyboardInterrupt:
+        raise Failure(interrupted) from None
     except sqlite3.Error as error:
         raise Failure(f"SQLite refused: {error}. Nothing was changed.") from None
 

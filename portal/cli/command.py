@@ -11,7 +11,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 from peewee import DatabaseError, InterfaceError
 
-from portal.database import database, describe, on_sqlite, pending_migrations
+from portal.database import Unwritable, database, describe, on_sqlite, pending_migrations
 from portal.models.signing_key import WrongSecretKey
 from portal.settings import Settings
 
@@ -47,6 +47,8 @@ def _one_line() -> Iterator[None]:
 
 
 def _database_trouble(error: Exception) -> str:
+    if isinstance(error, Unwritable):
+        return f"{error}. Whoever runs this must be able to write into that folder."
     where = describe(current_settings().database_url)
     try:
         database.close()

@@ -45,6 +45,9 @@ def list_keys(as_json: bool) -> None:
 def rotate(kind: str, at_once: bool, as_json: bool) -> None:
     """A new key: ec, rsa or all. It is published an hour before it signs."""
     ring = current_server().keys
+    if not at_once:  # with another secret key nothing could be signed once it is its turn
+        for present in SigningKey.published():
+            present.unlocked(ring.encryption_key)
     with transaction():
         made = [
             SigningKey.rotate(

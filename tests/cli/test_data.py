@@ -49,6 +49,14 @@ def test_db_upgrade_makes_the_schema_once(empty):
     assert empty.invoke(args=["db", "upgrade", "--json"]).stdout == '{\n  "applied": []\n}\n'
 
 
+def test_a_folder_that_cannot_be_written_is_one_line(empty, tmp_path):
+    (tmp_path / "empty" / "portal.db.migrate").mkdir(parents=True)
+    result = empty.invoke(args=["db", "upgrade"])
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "portal.db.migrate cannot be written" in result.stderr
+
+
 @pytest.mark.parametrize("command", [["user", "list"], ["cleanup"], ["application", "export"]])
 def test_a_database_without_tables_says_what_to_run(empty, command):
     result = empty.invoke(args=command)

@@ -473,6 +473,11 @@ def test_the_consent_page_names_all_that_the_profile_tells(rp, browser_of, bob):
     assert told in rp.authorize(browser_of(bob)).get_data(as_text=True)
 
 
+def test_a_method_without_its_challenge_is_called_missing(rp, browser_of, bob):
+    told = query(rp.authorize(browser_of(bob), code_challenge=None))["error_description"]
+    assert told.startswith("PKCE is required: send code_challenge")
+
+
 def test_no_claim_of_the_profile_is_without_a_word():
     assert set(PROFILE) - set(PROFILE_WORDS) == {"name", "updated_at"}
 

@@ -17,7 +17,7 @@ from peewee import AutoField, CompositeKey
 
 from portal.credentials import new_id
 from portal.database import connect, database, migrate
-from portal.models import TABLES, AccessToken, Application, Refusal, Scope, User
+from portal.models import TABLES, AccessToken, Application, Refusal, Scope, SigningKey, User
 from tests.conftest import SECRET_KEY
 from tests.engines import on_both_engines
 from tests.factories import make_application, make_full_person, make_scope
@@ -179,6 +179,22 @@ def other_portal(settings) -> str:
     migrate(opened)
     opened.close()
     return url
+
+
+def test_a_target_that_was_used_before_the_copy_was_whole(lived_in, flask, settings, tmp_path):
+    url = f"sqlite:///{tmp_path}/elsewhere.db"
+    assert flask("db", "copy", settings.database_url, url).code == 0
+    with closing(sqlite3.connect(tmp_path / "elsewhere.db")) as raw:
+        # As if it had been killed early, and others had written the rows that are there.
+        raw.execute("CREATE TABLE copy_place (table_name TEXT PRIMARY KEY, last_key, source)")
+        place = [(table._meta.table_name, settings.database_url) for table in TABLES]
+        raw.executemany("INSERT INTO copy_place VALUES (?, NULL, ?)", place)
+        raw.commit()
+    served = run(url, "-m", "flask", "--app", "wsgi", "serve", "--port", "1")
+    assert served.returncode == 1
+    assert "holds only a part of" in served.stderr
+    assert "--restart" in flask("db", "copy", settings.database_url, url).complaint
+    assert flask("db", "copy", settings.database_url, url, "--restart").code == 0
 
 
 def test_what_was_written_meanwhile_is_noticed(lived_in, flask, settings, tmp_path):
@@ -344,6 +360,15 @@ def test_a_backup_replaces_nothing_unless_told_to(lived_in, flask, tmp_path):
     assert file.read_text() == "precious"
     assert flask("backup", str(file), "--force").code == 0
     assert "folder" in flask("backup", str(tmp_path / "none" / "kept.db")).complaint
+    unwritable = flask("backup", str(tmp_path / ("x" * 300)))
+    assert unwritable.code == 1
+    assert "cannot be written: File name too long." in unwritable.err
+
+
+def test_a_backup_never_replaces_the_database_that_it_is_of(lived_in, flask, settings):
+    own = settings.database_url.removeprefix("sqlite:///")
+    assert "own database" in flask("backup", own, "--force").complaint
+    assert flask("user", "list").code == 0
 
 
 def test_a_file_that_is_no_backup_is_refused(lived_in, flask, tmp_path):
@@ -411,6 +436,16 @@ def test_a_backup_that_another_secret_key_belongs_to_is_refused(lived_in, settin
     assert forced.returncode == 0
     assert "Nobody can sign in yet" in forced.stderr
     assert "another PORTAL_SECRET_KEY" in forced.stderr
+
+
+def test_keys_of_another_secret_key_are_only_made_for_at_once(lived_in, settings):
+    rotate = ("-m", "flask", "--app", "wsgi", "keys", "rotate", "all")
+    before = SigningKey.select().count()
+    answer = run(settings.database_url, *rotate, key="o" * 40)
+    assert answer.returncode == 1
+    assert "another PORTAL_SECRET_KEY" in answer.stderr
+    assert SigningKey.select().count() == before
+    assert run(settings.database_url, *rotate, "--now", key="o" * 40).returncode == 0
 
 
 def environ(url: str, key: str = SECRET_KEY) -> dict[str, str]:

@@ -26,7 +26,9 @@ class ProofKey(CodeChallenge):
         # RFC 7636 lets a missing method mean "plain", which protects nothing.
         if method != "S256":
             raise refuse(refusals.PKCE_METHOD, application_id=client.id)
-        if challenge is None or not CHALLENGE.fullmatch(challenge):
+        if challenge is None:
+            raise refuse(refusals.PKCE_MISSING, application_id=client.id)
+        if not CHALLENGE.fullmatch(challenge):
             raise refuse(refusals.PKCE_MALFORMED, application_id=client.id)
 
     def validate_code_verifier(self, grant: Any, result: object) -> None:
