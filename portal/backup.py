@@ -44,7 +44,8 @@ def write_backup(source: Database, path: Path, on_progress: OnProgress) -> dict[
         else:
             _export(source, made, on_progress)
         with _opened(made) as file:
-            counts = _checked(file)
+            _see_whole(file, "The database", "restore an earlier backup")
+            counts = _counted(file)
         made.replace(path)
     return counts
 
@@ -62,6 +63,7 @@ def restore_backup(
         made = Path(folder) / "portal.db"
         _copy_file(path, made)
         with _opened(made) as file:
+            _see_whole(file, str(path), "use another backup")
             _check_release(file, path)
             if not force and copying.is_used(target):
                 raise BackupRefused(
@@ -75,7 +77,7 @@ def restore_backup(
                     " and make new signing keys with flask --app wsgi keys rotate all --now."
                 )
             _renew_versions(file)
-            counts = _checked(file)
+            counts = _counted(file)
             if isinstance(target, SqliteDatabase):
                 # Through SQLite, not over its file: other processes have that open.
                 _copy_pages(file.connection(), target.connection(), on_progress)
@@ -197,14 +199,19 @@ def _renew_versions(file: Database) -> None:
         Application.update(version=version).execute()
 
 
-def _checked(file: Database) -> dict[str, int]:
-    """The rows of each table, after SQLite has looked at every page."""
+def _see_whole(file: Database, what: str, remedy: str) -> None:
+    """Let SQLite look at every page; BackupRefused with the remedy when one is damaged."""
     try:
         found = [line for (line,) in file.execute_sql("PRAGMA integrity_check").fetchall()]
-    except DatabaseError as error:
+    except (DatabaseError, sqlite3.Error) as error:
         found = [str(error)]
     if found != ["ok"]:
-        raise BackupRefused(f"The file is damaged: {found[0]}.")
+        reason = " ".join(found[0].split())
+        raise BackupRefused(f"{what} is damaged ({reason}): {remedy}.")
+
+
+def _counted(file: Database) -> dict[str, int]:
+    """The rows of each table."""
     # A backup from before an upgrade may lack a table.
     here = set(file.get_tables())
     tables = [table for table in TABLES if table._meta.table_name in here]

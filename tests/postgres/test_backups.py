@@ -385,6 +385,18 @@ def test_a_file_that_is_no_backup_is_refused(lived_in, flask, tmp_path):
     assert User.named("bob")
 
 
+def test_a_backup_with_damaged_pages_is_named(lived_in, flask, tmp_path):
+    file = tmp_path / "kept.db"
+    assert flask("backup", str(file)).code == 0
+    with file.open("r+b") as raw:
+        raw.seek(4096 * 5)
+        raw.write(b"\xff" * 40_000)
+    told = flask("restore", str(file), "--force").complaint
+    assert told.startswith(f"{file} is damaged (")
+    assert "use another backup" in told
+    assert flask("user", "list").code == 0
+
+
 def test_a_backup_of_a_newer_release_is_refused_and_one_of_an_older_is_migrated(
     lived_in, flask, settings, tmp_path
 ):
