@@ -407,3 +407,18 @@ def test_the_tab_of_the_page_is_in_view_on_a_phone(tour, portal):
     steps.visit(tour.page, f"{portal.address}/admin/applications/{client_id}", "priya")
     tour.page.locator(".tab").last.click()
     expect(tour.page.locator(".tab[aria-current]")).to_be_in_viewport()
+
+
+def test_a_rows_menu_closes_when_the_keyboard_leaves_it(tour, portal):
+    page = tour.page
+    steps.visit(page, f"{portal.address}/admin/applications", "priya")
+    page.get_by_role("button", name="Actions for").first.focus()
+    page.keyboard.press("Enter")
+    menu = page.locator(".menu:popover-open")
+    items = menu.locator(".menu-item").count()
+    assert items > 1
+    for _ in range(items):
+        page.keyboard.press("Tab")
+        expect(menu).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(menu).to_have_count(0)
