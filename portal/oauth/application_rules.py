@@ -15,7 +15,9 @@ from portal.models.application import (
     DEVICE_CODE,
     GRANTS,
     REFRESH_TOKEN,
+    SIGN_IN_FLOWS,
 )
+from portal.models.scope import PERSONAL
 from portal.models.signing_key import ALGORITHMS
 from portal.oauth.redirect_uris import LONGEST, is_loopback, is_private_use, problem
 from portal.oauth.resources import is_resource
@@ -85,6 +87,12 @@ def warnings(settings: Settings) -> list[str]:
     if whole["confidential"] and not whole["require_pkce"]:
         found.append(
             "Without PKCE a stolen code can be used. Switch it on as soon as the application can."
+        )
+    about_people = [scope for scope in whole["scopes"] if scope in PERSONAL]
+    if about_people and whole["grants"] and not set(SIGN_IN_FLOWS) & set(whole["grants"]):
+        found.append(
+            f"No token will have {', '.join(about_people)}: that is about a person, and this"
+            " application signs nobody in."
         )
     if is_loopback(whole["backchannel_logout_uri"]):
         found.append(

@@ -176,6 +176,16 @@ def test_pkce_is_switched_off_for_a_confidential_one_only(browser):
     assert "always needs PKCE" in errors(refused)
 
 
+def test_scopes_about_people_are_pointed_out_where_nobody_signs_in(browser):
+    told = "No token will have openid, email: that is about a person"
+    alone = add(browser, grants=[CLIENT_CREDENTIALS], scopes=["openid", "public", "email"])
+    assert told in alone.text
+    assert told in browser.get(f"/admin/applications/{only().client_id}").text
+    assert told not in add(browser, name="Two", grants=[CLIENT_CREDENTIALS], scopes=["public"]).text
+    both = [CLIENT_CREDENTIALS, AUTHORIZATION_CODE]
+    assert told not in add(browser, name="Three", grants=both).text
+
+
 def test_a_hidden_field_does_not_count(browser):
     add(browser, grants=[CLIENT_CREDENTIALS], redirect_uris="not an address", scopes=[])
     made = only()
