@@ -129,11 +129,22 @@ def test_the_ready_line_comes_when_the_server_answers_and_its_secret_works(start
 
 
 def test_it_refuses_to_start_on_an_old_schema(environ):
+    assert run(environ, "db", "upgrade").returncode == 0
+    with closing(sqlite3.connect(environ["DATABASE_URL"].removeprefix("sqlite:///"))) as file:
+        file.execute("DELETE FROM schema_migration WHERE name LIKE '0024%'")
+        file.commit()
     done = run(environ, "serve", "--port", str(free_port()))
     assert done.returncode == 1
     assert done.stderr == (
         "Error: The database is not up to date: run flask --app wsgi db upgrade first.\n"
     )
+
+
+def test_it_refuses_to_start_where_there_is_no_portal(environ):
+    done = run(environ, "serve", "--port", str(free_port()))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: There is no portal in {environ['DATABASE_URL']} yet:")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_port_in_use_is_one_line_and_leaves_the_demo_secret_alone(start, environ):

@@ -52,8 +52,8 @@ def _database_trouble(error: Exception) -> str:
     where = describe(current_settings().database_url)
     try:
         database.close()
-        if pending_migrations():
-            return "The database is not up to date: run flask --app wsgi db upgrade first."
+        if missing := upgrade_needed():
+            return missing
     except (DatabaseError, InterfaceError) as away:
         reason = str(away).partition("\n")[0].rstrip(":. ")
         remedy = "it may be read and written to" if on_sqlite() else "it runs"
@@ -64,6 +64,19 @@ def _database_trouble(error: Exception) -> str:
     if "prepared statement" in str(error):
         return f"The database {where} is behind a pooler: add ?prepare=off to DATABASE_URL."
     return f"The database {where} refused: {' '.join(str(error).split())}."
+
+
+def upgrade_needed() -> str | None:
+    """What to run before the database can be used; None when it can."""
+    if not pending_migrations():
+        return None
+    if database.table_exists("user_account"):
+        return "The database is not up to date: run flask --app wsgi db upgrade first."
+    where = describe(current_settings().database_url)
+    return (
+        f"There is no portal in {where} yet: check DATABASE_URL, or make a new one with flask --app"
+        " wsgi db upgrade."
+    )
 
 
 class Command(click.Command):

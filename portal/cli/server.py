@@ -6,11 +6,18 @@ import os
 import click
 
 from portal import serve as serving
-from portal.cli.command import Failure, command, current_settings, note, print_json
+from portal.cli.command import (
+    Failure,
+    command,
+    current_settings,
+    note,
+    print_json,
+    upgrade_needed,
+)
 from portal.cli.data import upgrade_database
 from portal.cli.demo import Demo, make_demo, ready_block
 from portal.copying import unfinished
-from portal.database import close_database, database, pending_migrations
+from portal.database import close_database, database
 from portal.metrics import NoFolder, shared_between_workers
 from portal.oauth import current_server
 from portal.settings import Settings
@@ -54,8 +61,8 @@ def _prepare(port: int, with_demo: bool) -> Demo | None:
     if with_demo:
         upgrade_database()
         demo = make_demo(_issuer(port))
-    elif pending_migrations():
-        raise Failure("The database is not up to date: run flask --app wsgi db upgrade first.")
+    elif missing := upgrade_needed():
+        raise Failure(missing)
     elif source := unfinished(database.obj):
         raise Failure(
             f"The database holds only a part of {source}: run that flask --app wsgi db copy again."

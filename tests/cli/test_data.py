@@ -62,6 +62,7 @@ def test_a_database_without_tables_says_what_to_run(empty, command):
     result = empty.invoke(args=command)
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
+    assert "There is no portal in sqlite:///" in result.stderr
     assert "db upgrade" in result.stderr
 
 
