@@ -92,7 +92,7 @@ def warnings(settings: Settings) -> list[str]:
     if about_people and whole["grants"] and not set(SIGN_IN_FLOWS) & set(whole["grants"]):
         found.append(
             f"No token will have {', '.join(about_people)}: that is about a person, and this"
-            " application signs nobody in."
+            " application signs nobody in. Leave it out, or choose a flow with people."
         )
     if is_loopback(whole["backchannel_logout_uri"]):
         found.append(

@@ -106,19 +106,16 @@ def enter_code() -> Response:
     may_redirect_anywhere()
     form = DeviceForm()
     if trouble := _mistyped(form.user_code.data or ""):
-        form.user_code.errors = [trouble]
-        return render("device/index.html", status=422, form=form, errors=True)
+        return _ask(form, trouble)
     wait = Throttle.spend("device", str(current_user.id))
     if wait:
-        form.user_code.errors = [f"Too many codes. Wait {wait} seconds, then try again."]
-        response = render("device/index.html", status=429, form=form, errors=True)
+        response = _ask(form, f"Too many codes. Wait {wait} seconds, then try again.", 429)
         response.headers["Retry-After"] = str(wait)
         return response
     code = DeviceCode.pending(form.user_code.data or "")
     application = _live_application(code)
     if code is None or application is None:
-        form.user_code.errors = [UNKNOWN_CODE]
-        return render("device/index.html", status=422, form=form, errors=True)
+        return _ask(form, UNKNOWN_CODE)
     settings = current_server().settings
     before = Consent.of(current_user.id, application.id)
     return render(
@@ -160,7 +157,7 @@ def decide_device() -> Response:
     try:
         user_code = unseal(settings, "device", current_user, request.form.get("request", ""))
     except StalePage:
-        return _code_page(STALE)
+        return _ask(DeviceForm(formdata=None), STALE, 400)
     code = DeviceCode.pending(user_code)
     application = _live_application(code)
     if code is None or application is None:
@@ -178,14 +175,13 @@ def _decided_before(user_code: str) -> Response:
     """Answer a decision that was sent twice with the first one; else nothing was decided."""
     if DeviceCode.decided(user_code, current_user.id):
         return _show(user_code)
-    return _code_page(CODE_OVER)
+    return _ask(DeviceForm(formdata=None), CODE_OVER, 400)
 
 
-def _code_page(trouble: str) -> Response:
-    """The first page again, for another code."""
-    form = DeviceForm(formdata=None)
+def _ask(form: DeviceForm, trouble: str, status: int = 422) -> Response:
+    """The page that asks for a code again, and why."""
     form.user_code.errors = [trouble]
-    return render("device/index.html", status=400, form=form, errors=True)
+    return render("device/index.html", status=status, form=form, errors=True)
 
 
 def _mistyped(text: str) -> str | None:
