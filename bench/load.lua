@@ -3,6 +3,11 @@
 
 local threads = {}
 
+-- Lua's own clocks count whole seconds, or CPU.
+local ffi = require("ffi")
+ffi.cdef("typedef struct { long s; long us; } moment; int gettimeofday(moment *, void *);")
+local moment = ffi.new("moment")
+
 function setup(thread)
   thread:set("place", #threads)
   table.insert(threads, thread)
@@ -10,16 +15,30 @@ end
 
 function init(args)
   plan = dofile(args[1])
+  requests = {}
+  for path, body in plan.requests:gmatch("(%S+) ([^\n]*)\n") do
+    table.insert(requests, { path = path, body = body })
+  end
+  if plan.turns then delay = until_turn end
   right, wrong, first_wrong = 0, 0, ""
   turn = place * plan.stride
   if plan.chain then token = plan.chain.tokens[place + 1] end
 end
 
+-- How many milliseconds wrk waits before a request.
+function until_turn()
+  ffi.C.gettimeofday(moment, nil)
+  local clock, it = tonumber(moment.s) + tonumber(moment.us) / 1e6, plan.turns
+  local cycle = it.of * it.seconds
+  local into = (clock - it.place * it.seconds) % cycle
+  return into <= it.seconds * it.used and 0 or math.ceil((cycle - into) * 1000)
+end
+
 function request()
   if plan.chain then
-    return wrk.format(plan.method, plan.requests[1].path, plan.headers, plan.chain.before .. token)
+    return wrk.format(plan.method, requests[1].path, plan.headers, plan.chain.before .. token)
   end
-  local asked = plan.requests[turn % #plan.requests + 1]
+  local asked = requests[turn % #requests + 1]
   turn = turn + 1
   return wrk.format(plan.method, asked.path, plan.headers, asked.body)
 end

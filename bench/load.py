@@ -18,6 +18,11 @@ from bench.measure import percentile
 
 SCRIPT = Path(__file__).with_name("load.lua")
 TIMEOUT_SECONDS = 10
+#: Of a slice: what was sent in it shall be answered before the next one begins.
+USED = 0.95
+#: Threads of wrk that share the connections where no answer is needed for the next request: each
+#: has the whole plan in memory.
+SHARING_THREADS = 2
 REFRESH_TOKEN = re.compile(r'"refresh_token": ?"([^"]+)"')
 #: Bytes that Lua reads in a string only by their number.
 NOT_PLAIN = re.compile(rb"[^ !#-\[\]-~]")
@@ -41,6 +46,22 @@ class Chain:
 
 
 @dataclass(frozen=True)
+class Turns:
+    """When to send: in every `of`th slice of `seconds`, while others ask other servers."""
+
+    place: int
+    of: int
+    seconds: float
+
+    def wait(self) -> None:
+        """Until it is this one's turn."""
+        cycle = self.of * self.seconds
+        into = (time.time() - self.place * self.seconds) % cycle
+        if into > self.seconds * USED:
+            time.sleep(cycle - into)
+
+
+@dataclass(frozen=True)
 class Plan:
     """What to send, in turn, and which answers are right."""
 
@@ -49,6 +70,7 @@ class Plan:
     right: list[Right]
     headers: dict[str, str] = field(default_factory=dict)
     chain: Chain | None = None
+    turns: Turns | None = None
 
 
 @dataclass
@@ -102,11 +124,12 @@ def run(port: int, plan: Plan, seconds: float, connections: int, wrk: bool | Non
 def _run_wrk(port: int, plan: Plan, seconds: float, connections: int) -> Sample:
     # wrk's script does not learn which connection an answer came from. With one connection a
     # thread it need not, and each thread can follow its own chain.
+    threads = connections if plan.turns is None else min(SHARING_THREADS, connections)
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
-        file.write(f"return {_lua(_table(plan, connections))}\n")
+        file.write(f"return {_lua(_table(plan, threads))}\n")
         file.flush()
         command = [
-            *("wrk", f"-t{connections}", f"-c{connections}", f"-d{max(1, round(seconds))}s"),
+            *("wrk", f"-t{threads}", f"-c{connections}", f"-d{max(1, round(seconds))}s"),
             *(f"--timeout={TIMEOUT_SECONDS}s", "-s", str(SCRIPT)),
             *(f"http://127.0.0.1:{port}/", "--", file.name),
         ]
@@ -122,16 +145,19 @@ def _run_wrk(port: int, plan: Plan, seconds: float, connections: int) -> Sample:
     return Sample(right, wrong, errors, duration / 1e3, p50, p99, most, facts[7])
 
 
-def _table(plan: Plan, connections: int) -> dict[str, Any]:
+def _table(plan: Plan, threads: int) -> dict[str, Any]:
     chain = plan.chain and {"before": plan.chain.before, "tokens": plan.chain.tokens}
+    turns = plan.turns and {**vars(plan.turns), "used": USED}
     return {
         "method": plan.method,
         "headers": plan.headers,
-        "requests": [{"path": path, "body": body} for path, body in plan.requests],
+        # In one text, since Lua takes no more than 65,536 constants.
+        "requests": "".join(f"{path} {body}\n" for path, body in plan.requests),
         "right": [vars(answer) for answer in plan.right],
         # So that the threads do not send the same thing at the same time.
-        "stride": max(1, len(plan.requests) // connections),
+        "stride": max(1, len(plan.requests) // threads),
         "chain": chain,
+        "turns": turns,
     }
 
 
@@ -160,7 +186,10 @@ class _Connection(threading.Thread):
         self.times: list[float] = []
 
     def run(self) -> None:
-        while (began := time.perf_counter()) < self.end:
+        while time.perf_counter() < self.end:
+            if self.plan.turns:
+                self.plan.turns.wait()
+            began = time.perf_counter()
             try:
                 self._check(*self.ask())
             except (OSError, http.client.HTTPException):

@@ -22,6 +22,7 @@ from rich.progress import Progress
 from rich.table import Table
 from werkzeug.datastructures import MultiDict
 
+from bench.measure import spread
 from bench.scale_counted import has_valgrind, instructions
 from bench.scale_portal import Portal, Sample, WrongAnswer, in_turns, prepare
 from bench.scale_seed import LIFETIME, client_id, name_of, seed
@@ -146,9 +147,7 @@ def _tokens(sides: tuple[Portal, Portal], report: Report, options: argparse.Name
         alone, among = map(instructions, sides)
         figures = f"{alone:,.0f}", f"{among:,.0f}"
         report.fact("  the same in instructions", *figures, f"{among / alone:.2f}×")
-    quarter = len(small.cpu) // 4
-    calm, busy = sorted(small.cpu)[quarter], sorted(small.cpu)[-1 - quarter]
-    return (busy - calm) / median(small.cpu)
+    return spread([b / a for a, b in zip(small.cpu, large.cpu, strict=True)])
 
 
 def _inserts(sides: tuple[Portal, Portal], report: Report, options: argparse.Namespace) -> float:

@@ -91,7 +91,6 @@ _SECRET_COLUMNS = (
     ApplicationSecret.last_used_at,
     ApplicationSecret.last_used_from,
 )
-_END_OF_SECRET = len(_SECRET_COLUMNS)
 
 
 def _with_secrets(*more: Field) -> Select:
@@ -167,10 +166,9 @@ class Client(ClientMixin):
     def __init__(self, client_id: str, rows: list[tuple]) -> None:
         self.client_id = client_id
         self.secrets: list[Secret] = []
-        for row in rows:
-            if row[0] is not None:
-                self.secrets.append(Secret(*row[:_END_OF_SECRET]))
-        mine = rows[0][_END_OF_SECRET:]
+        for secret_id, hashed, ends, used, place, *mine in rows:
+            if secret_id is not None:
+                self.secrets.append(Secret(secret_id, hashed, ends, used, place))
         self.id, self.version, self.epoch, self.last_used_at, traits, *front = mine
         (
             self.grants,

@@ -2,8 +2,8 @@
 
 A transaction of its own would cost nearly half as much as the token. So what a process has seen
 is written at once while little happens, and else once a second, or when many have gathered.
-Where dozens of applications come every second that were not noted within a minute, most are noted
-once an hour only: among a million of them nearly every note is a write to pages that nobody else
+Where many applications come every second that were not noted within a minute, a few of them are
+noted each second and the others once an hour: among a million of them nearly every note is a write to pages that nobody else
 has touched. But whoever was refused something is noted as soon as it works again in the same
 process: health compares the two.
 """
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 #: What was noted so lately is not noted again.
 USED_SECONDS = 60
 #: The same once so many were noted within a second, a secret beside its application.
-CROWD, CROWD_SECONDS = 50, 3600
+CROWD, CROWD_SECONDS = 10, 3600
 #: So many that were refused are known before all are forgotten.
 MOST_REFUSED = 1000
 #: So many are written sooner than after a second: nobody shall wait for a long transaction.

@@ -14,8 +14,9 @@ ROWS = (
 
 
 def test_every_figure_is_taken(monkeypatch, capsys):
-    monkeypatch.setattr(scale_served, "ROUNDS", 1)
-    monkeypatch.setattr(scale_served, "SECONDS", 0.3)
+    monkeypatch.setattr(scale_served, "STARTS", 1)
+    monkeypatch.setattr(scale_served, "WARM_SECONDS", 0.3)
+    monkeypatch.setattr(scale_served, "SECONDS", 0.5)
     monkeypatch.setattr(scale_counted, "COUNTED", 20)
     once = lambda sides, make, rounds, each, *more: in_turns(sides, make, 1, 1, *more)  # noqa: E731
     monkeypatch.setattr(scale, "in_turns", once)
