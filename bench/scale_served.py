@@ -16,7 +16,7 @@ from bench.workloads import FORM, has
 FIRST_PORT = 8300
 CONNECTIONS = 16
 #: Where a process has its memory makes it some percent slower or faster until it ends.
-STARTS = 5
+STARTS = 7
 #: Each portal is asked so long, after each start.
 WARM_SECONDS, SECONDS = 3.0, 8.0
 #: Whatever else the machine does lasts longer, and then falls on both sides.

@@ -166,7 +166,8 @@ class Client(ClientMixin):
     def __init__(self, client_id: str, rows: list[tuple]) -> None:
         self.client_id = client_id
         self.secrets: list[Secret] = []
-        for secret_id, hashed, ends, used, place, *mine in rows:
+        for row in rows:
+            secret_id, hashed, ends, used, place, *mine = row
             if secret_id is not None:
                 self.secrets.append(Secret(secret_id, hashed, ends, used, place))
         self.id, self.version, self.epoch, self.last_used_at, traits, *front = mine

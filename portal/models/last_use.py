@@ -3,9 +3,9 @@
 A transaction of its own would cost nearly half as much as the token. So what a process has seen
 is written at once while little happens, and else once a second, or when many have gathered.
 Where many applications come every second that were not noted within a minute, a few of them are
-noted each second and the others once an hour: among a million of them nearly every note is a write to pages that nobody else
-has touched. But whoever was refused something is noted as soon as it works again in the same
-process: health compares the two.
+noted each second and the others once an hour: among a million of them nearly every note is a write
+to pages that nobody else has touched. But whoever was refused something is noted as soon as it
+works again in the same process: health compares the two.
 """
 
 from functools import lru_cache

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,12 +22,14 @@ class Ledger:
         self.url = f"sqlite:///{path}"
         self._lock, self._number = threading.Lock(), count(1)
         self.live = {f"start-{place}" for place in range(64)}
+        self.asked_at: list[float] = []
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("CREATE TABLE token (id INTEGER PRIMARY KEY)")
 
     def answer(self, form: str) -> tuple[int, str] | None:
         """Status and body; None to hang up instead."""
         with self._lock:
+            self.asked_at.append(time.time())
             number = next(self._number)
             lies = number % EVERY == 0
             rows = {"loses a row": 0, "keeps a row too many": 40}.get(self.lie, 1) if lies else 1

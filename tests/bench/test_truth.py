@@ -11,7 +11,7 @@ import pytest
 from bench import goals, load, measure, report
 from bench.__main__ import main
 from bench.goals import HELLO, Goal
-from bench.load import Chain, Plan, Right, Sample
+from bench.load import Chain, Plan, Right, Sample, Turns
 from bench.options import read_options
 from bench.rounds import Round, Target, faults
 from bench.seed import seeded
@@ -80,6 +80,16 @@ def test_each_connection_follows_its_own_chain_of_refresh_tokens(tmp_path, wrk):
     target = play(tmp_path, "", wrk, chain)
     assert target.faults == []
     assert target.rounds[0].sample.right > 20
+
+
+def test_servers_that_are_asked_in_turns_do_not_disturb_each_other(tmp_path, wrk):
+    plan = Plan("POST", [("/", "grant_type=x")], RIGHT, turns=Turns(1, 2, 0.2))
+    with lying_server(tmp_path / "rows.db") as (port, ledger):
+        sample = load.run(port, plan, 1, CONNECTIONS, wrk)
+    assert sample.right > 20
+    assert not sample.wrong
+    out_of_turn = [at for at in ledger.asked_at if at % 0.4 < 0.2]
+    assert len(out_of_turn) < len(ledger.asked_at) / 10
 
 
 def test_a_row_may_follow_a_request_that_was_cut_off_but_no_answer_may_lack_its_row():
