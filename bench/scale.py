@@ -118,7 +118,9 @@ def main() -> int:
     if options.postgres:
         console.print("CPU is the portal's own; what PostgreSQL itself used is not in it.")
     if spread > 0.25:
-        console.print(f"[yellow]Noisy:[/] equal requests differed by {spread:.0%}; run it again.")
+        console.print(
+            f"[yellow]Noisy:[/] the ratio differed by {spread:.0%} between starts; run again."
+        )
         return 0
     console.print("Every goal is met." if not report.missed else f"{report.missed} goals missed.")
     return 1 if report.missed else 0
