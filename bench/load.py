@@ -124,7 +124,8 @@ def run(port: int, plan: Plan, seconds: float, connections: int, wrk: bool | Non
 def _run_wrk(port: int, plan: Plan, seconds: float, connections: int) -> Sample:
     # wrk's script does not learn which connection an answer came from. With one connection a
     # thread it need not, and each thread can follow its own chain.
-    threads = connections if plan.turns is None else min(SHARING_THREADS, connections)
+    share = plan.turns and not plan.chain
+    threads = min(SHARING_THREADS, connections) if share else connections
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(f"return {_lua(_table(plan, threads))}\n")
         file.flush()

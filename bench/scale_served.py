@@ -33,10 +33,8 @@ class Served:
         self.cpu: list[float] = []
         self.p99: list[float] = []
 
-    def note(self, server: Server, sample: Sample, us: float) -> None:
-        """Note what the sample cost the server: CPU in all, and its p99, in seconds."""
-        if sample.wrong or sample.errors or not sample.right:
-            raise WrongAnswer(f"{server.title}: {sample.first_wrong or 'connections failed'}")
+    def note(self, sample: Sample, us: float) -> None:
+        """Note what the sample cost its server: CPU in all, in µs, and its p99."""
         self.cpu.append(us / sample.right / 1e6)
         self.p99.append(sample.p99 / 1e3)
 
@@ -55,12 +53,12 @@ def tokens_over_http(sides: tuple[Portal, Portal]) -> tuple[Served, Served]:
                 before = [cpu_us(server.pid) for server in servers]
                 samples = _ask(both, servers, SECONDS)
             for it, server, sample, us in zip(both, servers, samples, before, strict=True):
-                it.note(server, sample, cpu_us(server.pid) - us)
+                it.note(sample, cpu_us(server.pid) - us)
     return small, large
 
 
 def _ask(both: tuple[Served, Served], servers: list[Server], seconds: float) -> list[Sample]:
-    """Ask for tokens in short turns, each portal so long."""
+    """Ask for tokens in short turns, each portal so long; WrongAnswer for any that is wrong."""
     plans = [
         _plan(it.side, int(DIFFERENT * seconds), Turns(place, len(both), TURN_SECONDS))
         for place, it in enumerate(both)
@@ -70,7 +68,11 @@ def _ask(both: tuple[Served, Served], servers: list[Server], seconds: float) -> 
             threads.submit(run, server.port, plan, seconds * len(both), CONNECTIONS)
             for server, plan in zip(servers, plans, strict=True)
         ]
-        return [it.result() for it in asking]
+        samples = [it.result() for it in asking]
+    for server, sample in zip(servers, samples, strict=True):
+        if sample.wrong or sample.errors or not sample.right:
+            raise WrongAnswer(f"{server.title}: {sample.first_wrong or 'connections failed'}")
+    return samples
 
 
 @contextmanager
