@@ -5,7 +5,7 @@ from functools import cache, reduce
 from operator import or_
 from typing import Any
 
-from peewee import SQL, Case, Select, Value, fn
+from peewee import SQL, Select, Value, fn
 
 from portal import answers
 from portal.attention import Branch, is_broken, needs_attention
@@ -13,7 +13,7 @@ from portal.database import database
 from portal.models import Application, Trust, User
 from portal.models.application import FILTERS
 from portal.models.compiled import Compiled, slot
-from portal.models.search import Found, as_parameter, is_one_of
+from portal.models.search import Found, as_parameter, gathered, is_one_of, read_parameter
 from portal.text import DAY
 
 #: Counting stops here: "1000+" tells as much and costs the same with a million rows.
@@ -33,26 +33,25 @@ CHIPS = {
     "disabled": "Disabled",
     "orphaned": "Owner has left",
 }
+_NARROWING = [key for key in CHIPS if key]
 #: Conditions of which each finds some of the applications; by chip.
 Branches = tuple[Branch, ...]
 Filters = dict[str, Branches]
 
 
-def narrowed(found: Found, chip: str, moment: int) -> tuple[list[int], dict[str, str]]:
-    """The ids that the search found and the chip wants, and how many each chip has of them.
+def narrowed(found: Found, chip: str, moment: int) -> tuple[str, dict[str, str]]:
+    """What the search found and the chip wants, as one parameter, and how many each chip has.
 
     When the search found too many to look at all, a filter that few rows pass still shows
     all of its matches; of the others the count says "at least".
     """
     plus = "+" if found.more else ""
-    given = {"ids": as_parameter(found.ids), "now": moment}
-    tally = _TALLY.run(**given).fetchone()
+    [(ids, *tally)] = _tally(chip).rows(ids=as_parameter(found.ids), now=moment)
     counts = {key: f"{count}{plus}" for key, count in zip(CHIPS, tally, strict=True)}
-    ids = _passing(chip).rows(**given) if chip else [(it,) for it in found.ids]
     for key, matches in (_few(found, moment) if found.more else {}).items():
         counts[key] = str(len(matches))
-        ids = matches if key == chip else ids
-    return [row_id for (row_id,) in ids], counts
+        ids = as_parameter(matches) if key == chip else ids
+    return ids, counts
 
 
 def any_of(branches: Sequence[Branch], ids: Callable[[Branch], Select]) -> Any:
@@ -103,24 +102,23 @@ def _counts(which: Iterable[Sequence[Branch]], most: int) -> Select:
     return Select((), columns)
 
 
-def _few(found: Found, moment: int) -> dict[str, list[tuple[int]]]:
+def _few(found: Found, moment: int) -> dict[str, list[int]]:
     """Of each chip that has few rows, those that match what was searched for."""
-    rows: dict[str, set[int]] = {key: set() for key in CHIPS if key}
-    for key, row_id in _SOME.rows(now=moment):
-        rows[key].add(row_id)
-    few = {key: ids for key, ids in rows.items() if len(ids) <= FEW}
+    [row] = _SOME.rows(now=moment)
+    some = zip(_NARROWING, row, strict=True)
+    few = {key: read_parameter(ids) for key, ids in some if ids.count(",") < FEW}
     among = sorted(set().union(*few.values()))
     matches = set(found.matching(among)) if among else set()
-    return {key: [it for it in matches if it[0] in ids] for key, ids in few.items()}
+    return {key: [it for it in ids if it in matches] for key, ids in few.items()}
 
 
-def _some(filters: Filters) -> Any:
+def _some(filters: Filters) -> Select:
     """A few ids of each chip, and one more, so that it shows when there are more."""
-    parts: list[Any] = []
-    for key, branches in filters.items():
-        few = any_of(branches, _at_most(FEW)).alias("few")
-        parts += [Select((few,), (Value(key), SQL("few.id")))] if key else []
-    return reduce(lambda one, other: one.union_all(other), parts)
+    columns = []
+    for key in _NARROWING:
+        few = any_of(filters[key], _at_most(FEW)).alias("few")
+        columns.append(Select((few,), (gathered(SQL("few.id")),)))
+    return Select((), columns)
 
 
 def _any_condition(branches: Branches) -> Any:
@@ -128,22 +126,17 @@ def _any_condition(branches: Branches) -> Any:
 
 
 @cache
-def _passing(chip: str) -> Compiled:
-    """Which of some applications a chip wants."""
-    return Compiled(
-        lambda: Application.select(Application.id).where(
-            is_one_of(Application.id, slot("ids")), _any_condition(filter_of(chip, slot("now")))
-        )
-    )
+def _tally(chip: str) -> Compiled:
+    """Of some applications those that a chip wants, and how many pass each filter: one pass."""
 
+    def build() -> Select:
+        filters = _filters(slot("now"))
+        wanted = {key: _any_condition(branches) for key, branches in filters.items() if key}
+        counts = [fn.COUNT(SQL("*")).filter(condition) for condition in wanted.values()]
+        columns = gathered(Application.id, wanted.get(chip)), fn.COUNT(SQL("*")), *counts
+        return Application.select(*columns).where(is_one_of(Application.id, slot("ids")))
 
-def _tally(ids: Value, filters: Filters) -> Select:
-    """How many of these applications pass each filter, in one pass over them."""
-    columns = []
-    for key, branches in filters.items():
-        count = Case(None, [(_any_condition(branches), SQL("1"))], SQL("0")) if key else SQL("1")
-        columns.append(fn.COALESCE(fn.SUM(count), SQL("0")))
-    return Application.select(*columns).where(is_one_of(Application.id, ids))
+    return Compiled(build)
 
 
 def filter_of(key: str, moment: int | Value) -> Branches:
@@ -176,7 +169,6 @@ def _for_administrators() -> Filters:
 
 COUNTED = (*CHIPS, "waiting", "answered")
 # Building these takes longer than running them.
-_TALLY = Compiled(lambda: _tally(slot("ids"), _filters(slot("now"))))
 _COUNTS = Compiled(
     lambda: _counts({**_filters(slot("now")), **_for_administrators()}.values(), MOST_COUNTED).bind(
         database.obj

@@ -23,10 +23,9 @@ from portal.admin.application_filters import (
 from portal.attention import Branch
 from portal.clock import now
 from portal.models import Application, User
-from portal.models.compiled import Compiled, load, slot
+from portal.models.compiled import Compiled, loader, slot
 from portal.models.search import (
     MOST_FOUND,
-    as_parameter,
     find_applications,
     is_one_of,
     is_short,
@@ -58,6 +57,7 @@ SHOWN = (
     Application.last_used_at,
 )
 SHOWN_OF_OWNER = (User.id, User.username, User.name, User.disabled_at)
+_application, _owner = loader(Application, SHOWN), loader(User, SHOWN_OF_OWNER)
 SORTS = ("name", "-name", "last_used", "-last_used")
 
 
@@ -136,7 +136,7 @@ class Listing:
             )
         return None
 
-    def _page(self, among: list[int] | None, total: str) -> Page:
+    def _page(self, among: str | None, total: str) -> Page:
         rows, more = self._rows(among)
         if not rows and self.cursor:
             self.cursor, self.backwards = None, False
@@ -159,14 +159,13 @@ class Listing:
             previous_url=self._url(**before) if has_previous else None,
         )
 
-    def _rows(self, among: list[int] | None) -> tuple[list[Application], bool]:
+    def _rows(self, among: str | None) -> tuple[list[Application], bool]:
         """The rows of this page in their order, and whether more lie beyond."""
         descending = self.sort.startswith("-") != self.backwards
         chip = self.chip if among is None else None
         query = _page_of(chip, self._by_name, descending, self.cursor is not None)
         value, row_id = self.cursor or (0, 0)
-        ids = as_parameter(among or [])
-        rows = query.rows(ids=ids, now=now(), value=value, row_id=row_id)
+        rows = query.rows(ids=among, now=now(), value=value, row_id=row_id)
         # Of a union each part may have brought so many.
         page = [_row(values) for values in rows[:PAGE_SIZE]]
         return (page[::-1] if self.backwards else page), len(rows) > PAGE_SIZE
@@ -233,8 +232,8 @@ def _page_of(chip: str | None, by_name: bool, descending: bool, goes_on: bool) -
 
 
 def _row(values: tuple) -> Application:
-    row: Application = load(Application, values[: len(SHOWN)], SHOWN)
-    row.__rel__["owner"] = load(User, values[len(SHOWN) :], SHOWN_OF_OWNER)
+    row: Application = _application(values[: len(SHOWN)])
+    row.__rel__["owner"] = _owner(values[len(SHOWN) :])
     return row
 
 

@@ -14,6 +14,7 @@ from peewee import (
     BigIntegerField,
     Database,
     Field,
+    ForeignKeyField,
     Insert,
     IntegerField,
     Model,
@@ -120,31 +121,38 @@ def _row_maker(columns: list[str]) -> Callable[[Sequence[object]], Any]:
     return namedtuple("Row", columns)._make  # type: ignore[attr-defined]
 
 
-def load(
-    model: type[Model], values: Sequence[object], fields: tuple[Field, ...] | None = None
-) -> Any:
-    """The row that these values are as a model: of `fields`, or in the order of all columns.
+def load(model: type[Model], values: Sequence[object]) -> Any:
+    """The row that these values are as a model: in the order of all columns.
 
     What peewee does after a query, without making the query.
     """
-    row = model(__no_default__=True)
-    columns = zip(_columns(fields or model), values, strict=True)
-    row.__data__ = {
-        name: value if convert is None else convert(value) for (name, convert), value in columns
-    }
-    row._dirty.clear()  # type: ignore[attr-defined]
-    return row
+    return _loader_of_all(model)(values)
+
+
+def loader(model: type[Model], fields: Sequence[Field]) -> Callable[[Sequence[object]], Any]:
+    """What makes a model of a row with these fields."""
+    # Numbers and text come from the driver as they are.
+    columns = [(it.name, None if _is_plain(it) else it.python_value) for it in fields]
+
+    def load_some(values: Sequence[object]) -> Any:
+        row = model(__no_default__=True)
+        row.__data__ = {
+            name: value if convert is None else convert(value)
+            for (name, convert), value in zip(columns, values, strict=True)
+        }
+        row._dirty.clear()  # type: ignore[attr-defined]
+        return row
+
+    return load_some
 
 
 @cache
-def _columns(
-    of: type[Model] | tuple[Field, ...],
-) -> list[tuple[str, Callable[[Any], Any] | None]]:
-    """Each column's name and how to read it; numbers and text come from the driver as they are."""
-    fields = of if isinstance(of, tuple) else of._meta.sorted_fields
-    return [(field.name, None if _is_plain(field) else field.python_value) for field in fields]
+def _loader_of_all(model: type[Model]) -> Callable[[Sequence[object]], Any]:
+    return loader(model, model._meta.sorted_fields)
 
 
 def _is_plain(field: Field) -> bool:
+    if isinstance(field, ForeignKeyField):
+        return _is_plain(field.rel_field)
     plain = isinstance(field, IntegerField | BigIntegerField | TextField)
     return plain and type(field).python_value is Field.python_value

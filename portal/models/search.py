@@ -55,18 +55,18 @@ class Found:
         """The condition that an application is one of `ids`."""
         return is_one_of(Application.id, self.ids)
 
-    def matching(self, ids: Sequence[int]) -> list[tuple[int]]:
+    def matching(self, ids: Sequence[int]) -> list[int]:
         """Which of these match, each looked at: for the few rows of another index."""
         statement = _AMONG_BEGINNING if is_short(self.text) else _AMONG_PART
         owners = as_parameter(self.owners)
-        return statement.rows(ids=as_parameter(ids), owners=owners, **_parts(self.text))
+        return _ids(statement.rows(ids=as_parameter(ids), owners=owners, **_parts(self.text)))
 
 
 def find_applications(text: str) -> Found:
     """The applications with this text in their name or client ID, or their owner's names."""
     ids = _find(Application, text)
     owners = [] if is_short(text) else _find(User, text)
-    if owners:
+    if owners and len(ids) <= MOST_FOUND:
         ids += _ids(_OWNED.rows(owners=as_parameter(owners), most=MOST_FOUND + 1))
         ids = list(dict.fromkeys(ids))
     more = len(ids) > MOST_FOUND or len(owners) > MOST_FOUND
@@ -110,8 +110,24 @@ def is_one_of(field: Field, ids: Sequence[int] | Value) -> Any:
 
 def as_parameter(ids: Sequence[int]) -> str:
     """How the database takes ids: as one text, for a driver looks at each item of a list."""
-    text = ",".join(map(str, ids))
-    return f"{{{text}}}" if isinstance(database.obj, PostgresqlDatabase) else f"[{text}]"
+    text = str(list(ids))
+    return f"{{{text[1:-1]}}}" if isinstance(database.obj, PostgresqlDatabase) else text
+
+
+def read_parameter(text: str) -> list[int]:
+    """The ids in what `as_parameter` made, or a column of `gathered`."""
+    return [int(it) for it in text[1:-1].split(",")] if len(text) > 2 else []
+
+
+def gathered(ids: Any, condition: Any = None) -> Any:
+    """A column with all these ids, or those that meet a condition, as `as_parameter` says them.
+
+    So ids that go into the next statement need no reading on the way.
+    """
+    postgres = isinstance(database.obj, PostgresqlDatabase)
+    all_of = fn.ARRAY_AGG(ids) if postgres else fn.JSON_GROUP_ARRAY(ids)
+    some = all_of if condition is None else all_of.filter(condition)
+    return fn.COALESCE(some.cast("TEXT"), SQL("'{}'")) if postgres else some
 
 
 def _find(table: type[Record], text: str) -> list[int]:
