@@ -14,7 +14,6 @@ from portal import approval
 from portal.admin.application_filters import (
     CHIPS,
     MOST_COUNTED,
-    Branches,
     any_of,
     counts_for,
     filter_of,
@@ -27,8 +26,8 @@ from portal.models.compiled import Compiled, loader, slot
 from portal.models.search import (
     MOST_FOUND,
     find_applications,
-    is_one_of,
     is_short,
+    with_each,
 )
 from portal.oauth.checkup import check_rows
 
@@ -211,20 +210,24 @@ def _page_of(chip: str | None, by_name: bool, descending: bool, goes_on: bool) -
     order = (key.desc(), Application.id.desc()) if descending else (key, Application.id)
     value, row_id = slot("value"), slot("row_id")
 
-    def ids(branch: Branch) -> Select:
-        """The first ids that meet these conditions, read from an index in their order."""
+    def first(query: Any) -> Select:
+        """The ids of a page, read from an index in their order where the query allows it."""
         # Only the ids take part in the sorting; rows that are not shown are not read.
-        query = Application.select(Application.id)
-        query = query.where(*branch) if branch else query
         if goes_on and descending:
             query = query.where(key <= value, (key < value) | (Application.id < row_id))
         elif goes_on:
             query = query.where(key >= value, (key > value) | (Application.id > row_id))
         return query.order_by(*order).limit(PAGE_SIZE + 1)
 
+    def of(branch: Branch) -> Select:
+        every = Application.select(Application.id)
+        return first(every.where(*branch) if branch else every)
+
     def build() -> Select:
-        some: Branches = ((is_one_of(Application.id, slot("ids")),),)
-        shown = any_of(some if chip is None else filter_of(chip, slot("now")), ids)
+        if chip is None:
+            shown = first(with_each(Application.id, slot("ids"), Application.id))
+        else:
+            shown = any_of(filter_of(chip, slot("now")), of)
         rows = Application.select(*SHOWN, *SHOWN_OF_OWNER).join(User)
         return rows.where(Application.id.in_(shown)).order_by(*order)
 
