@@ -11,7 +11,7 @@ from werkzeug.exceptions import BadHost, HTTPException, InternalServerError
 
 from portal import logs
 from portal.database import database, give_way
-from portal.htmx import render
+from portal.htmx import render, wants_fragment
 from portal.models.signing_key import WrongSecretKey
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,18 @@ STALE_FORM = (
     " page and send the form again."
 )
 SIGNED_OUT = "You were signed out since the page was opened, and nothing was saved. Sign in first."
+KEPT = (
+    "You signed in or out in another tab since the page was opened, and nothing was saved yet. What"
+    " you typed is kept."
+)
+KEPT_SIGNED_OUT = (
+    "You were signed out since the page was opened, and nothing was saved yet. What you typed is"
+    " kept here: sign in in another tab, come back to this one and send it."
+)
+#: Pages where people decide about an application: whoever decides must see what about.
+DECISIONS = ("/oauth/", "/device/")
+#: Fields with one of these in their names have to be typed again.
+PRIVATE = ("password", "secret")
 NO_KEYS = "The portal cannot read its signing keys. Its administrator finds the reason in the log."
 
 
@@ -63,18 +75,29 @@ def init_app(app: Flask) -> None:
 
 
 def stale_form(error: CSRFError) -> Response:
-    """The form is of another session, or too old."""
-    if is_protocol_path() or current_user.is_authenticated:
+    """The form is of another session. What was typed into it can be sent once more."""
+    if is_protocol_path():
+        return _answer(400)
+    fields = _kept_fields()
+    if not current_user.is_authenticated:
+        page = {"title": "You are signed out", "message": KEPT_SIGNED_OUT if fields else SIGNED_OUT}
+    elif fields:
+        page = {"title": "Send the form again", "message": KEPT}
+    else:
         return _answer(400, STALE_FORM)
-    return render(
-        "error.html",
-        status=400,
-        code=400,
-        title="You are signed out",
-        message=SIGNED_OUT,
-        action_url="/login",
-        action_text="Sign in",
-    )
+    return render("stale_form.html", status=400, fields=fields, **page)
+
+
+def _kept_fields() -> list[tuple[str, str]]:
+    """What the form held, if this portal's own page sent it: no other may fill in a form here."""
+    own_page = request.headers.get("Sec-Fetch-Site") == "same-origin"
+    if not own_page or wants_fragment() or request.path.startswith(DECISIONS):
+        return []
+    return [
+        (name, value)
+        for name, value in request.form.items(multi=True)
+        if name != "csrf_token" and not any(word in name for word in PRIVATE)
+    ]
 
 
 def _http_error(error: HTTPException) -> Response | HTTPException:

@@ -56,3 +56,27 @@ def test_a_client_that_refreshes_twice_is_told_from_a_thief(portal, tabs, script
     expect(reused).to_contain_text("let only one process refresh at a time")
     reused.get_by_text("Timeline").click()
     expect(reused.get_by_text("The person let a device in")).to_be_visible()
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["with_javascript", "without_javascript"])
+def test_a_long_form_survives_being_signed_out(portal, tabs, script):
+    name = f"Typed for an hour {'with' if script else 'without'} scripts"
+    page = tabs.open(script=script)
+    steps.visit(page, f"{portal.address}/admin/applications/new", "alice")
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("Authorisation Code").check()
+    page.get_by_label("Redirect URIs").fill("https://one.example/cb\nhttps://two.example/cb")
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Add application").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("You are signed out")
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="Sign in in another tab").click()
+    steps.sign_in(opened.value, "alice")
+    expect(opened.value.get_by_role("heading", level=1)).to_have_text("Applications")
+    page.get_by_role("button", name="Send it again").click()
+    expect(page.get_by_text("You are signed in as alice")).to_be_visible()
+    page.get_by_role("button", name="Send it again").click()
+    expect(page.get_by_role("heading", name="Copy the client secret now")).to_be_visible()
+    with portal.models():
+        added = Application.get(Application.name == name)
+    assert added.redirect_uris == ["https://one.example/cb", "https://two.example/cb"]
