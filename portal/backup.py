@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from peewee import Database, DatabaseError, SqliteDatabase
+from peewee import Database, DatabaseError
 
 from portal import copying
-from portal.database import connected, migrate, newer_migrations
+from portal.database import Sqlite, connected, is_missing, migrate, newer_migrations
 from portal.disk import settle
 from portal.models import TABLES, Application, SigningKey
 from portal.models.signing_key import WrongSecretKey
@@ -38,7 +38,7 @@ def write_backup(source: Database, path: Path, on_progress: OnProgress) -> dict[
     The portal may serve meanwhile. OSError and sqlite3.Error when the file cannot be written.
     """
     with _file_beside(path) as made:
-        if isinstance(source, SqliteDatabase):
+        if isinstance(source, Sqlite):
             with copying.snapshot(source), closing(sqlite3.connect(made)) as file:
                 _copy_pages(source.connection(), file, on_progress)
         else:
@@ -65,7 +65,7 @@ def restore_backup(
         with _opened(made) as file:
             _see_whole(file, str(path), "use another backup")
             _check_release(file, path)
-            if not force and copying.is_used(target):
+            if not force and not is_missing(target) and copying.is_used(target):
                 raise BackupRefused(
                     "The database is not empty: make a backup of it, then use --force to replace"
                     " what it holds."
@@ -78,10 +78,11 @@ def restore_backup(
                 )
             _renew_versions(file)
             counts = _counted(file)
-            if isinstance(target, SqliteDatabase):
+            if isinstance(target, Sqlite):
+                target.make_file()
                 # Through SQLite, not over its file: other processes have that open.
                 _copy_pages(file.connection(), target.connection(), on_progress)
-                settle(target.disk)  # type: ignore[attr-defined]
+                settle(target.disk)
             else:
                 _import(file, target, sum(counts.values()), on_progress)
     return counts

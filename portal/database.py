@@ -26,7 +26,6 @@ from playhouse.migrations import Runner
 from portal import patience, postgres
 from portal.disk import Disk, settle
 from portal.patience import Busy
-from portal.settings import SettingError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 #: One number that all runners agree on, for PostgreSQL's advisory lock.
@@ -75,7 +74,26 @@ class Sqlite(SqliteDatabase):
         self.maps_file = False
         super().__init__(path, **options)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a file."""
+        return Path(self.database).exists()
+
+    def make_file(self) -> None:
+        """Make an empty file, and its folder, unless it is there. Raises Unwritable."""
+        folder = Path(self.database).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Unwritable(f"The folder {folder} cannot be made: {error.strerror}") from None
+        # Nobody else on the machine may read it; what SQLite puts beside it gets the same mode.
+        with suppress(OSError):  # it is there, or cannot be made: SQLite says why
+            os.close(os.open(self.database, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
     def _connect(self) -> Any:
+        # SQLite would make one: at a mistyped address, or while the right one is away.
+        if not self.is_there:
+            raise OperationalError("there is no such file")
         connection = super()._connect()  # type: ignore[misc]
         if not patience.this.patient:
             connection.execute(f"PRAGMA busy_timeout = {MOMENT_MS}")
@@ -121,19 +139,8 @@ def connect(url: str) -> Database:
     """The database at `url`, beside the one that the models use; SettingError for a bad address."""
     if not url.startswith("sqlite:"):
         return postgres.connect(url)
-    path = url.removeprefix("sqlite:///")
-    folder = Path(path).parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingError(
-            f"DATABASE_URL: the folder {folder} cannot be made: {error.strerror}."
-        ) from None
-    # Nobody else on the machine may read it; what SQLite puts beside it gets the same mode.
-    with suppress(OSError):  # it is there, or cannot be made: SQLite says why
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     return Sqlite(
-        path,
+        url.removeprefix("sqlite:///"),
         pragmas=SQLITE_PRAGMAS,
         lock_type="IMMEDIATE",
         timeout=10,
@@ -198,14 +205,24 @@ def migrate(which: Database | None = None) -> list[str]:
     Idempotent; a second runner waits for the first.
     """
     which = which or database.obj
+    if isinstance(which, Sqlite):
+        which.make_file()
     with _migration_lock(which):
         return Runner(which, str(MIGRATIONS)).up()
 
 
 def pending_migrations(which: Database | None = None) -> list[str]:
     """The names of migrations that have not run yet."""
-    status = Runner(which or database.obj, str(MIGRATIONS)).status()
-    return [m.name for m in status if not m.applied]
+    which = which or database.obj
+    if is_missing(which):
+        return sorted(path.stem for path in MIGRATIONS.glob("[0-9]*.py"))
+    return [m.name for m in Runner(which, str(MIGRATIONS)).status() if not m.applied]
+
+
+def is_missing(which: Database | None = None) -> bool:
+    """Whether it is an SQLite database that nobody has made yet."""
+    which = which or database.obj
+    return isinstance(which, Sqlite) and not which.is_there
 
 
 def newer_migrations(which: Database) -> list[str]:

@@ -70,12 +70,13 @@ class Readiness:
 
     def ask(self) -> str:
         try:
-            database.execute_sql("SELECT 1")
-            if self._complete is not database.obj:
-                self.pending = pending_migrations()
-                if self.pending:
-                    return PENDING
-                self._complete = database.obj
+            if self._complete is database.obj:
+                database.execute_sql("SELECT 1")
+                return OK
+            self.pending = pending_migrations()
+            if self.pending:
+                return PENDING
+            self._complete = database.obj
         except (DatabaseError, InterfaceError):
             return AWAY
         return OK

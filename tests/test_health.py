@@ -32,6 +32,22 @@ def test_not_ready_while_migrations_wait(client, tmp_path):
     database.close()
 
 
+def test_a_file_that_is_moved_away_is_not_replaced_by_an_empty_one(client, tmp_path):
+    path = tmp_path / "moved.db"
+    open_database(f"sqlite:///{path}")
+    migrate()
+    assert client.get("/readyz").status_code == 200
+    database.close()
+    path.rename(tmp_path / "away.db")
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.get_json()) == (503, {"status": "database cannot be used"})
+    assert client.get("/login").status_code == 503
+    assert not path.exists()
+    (tmp_path / "away.db").rename(path)
+    assert client.get("/readyz").status_code == 200
+    database.close()
+
+
 def test_not_ready_when_the_file_is_no_database(client, tmp_path):
     (tmp_path / "broken.db").write_bytes(b"no database at all " * 100)
     open_database(f"sqlite:///{tmp_path}/broken.db")

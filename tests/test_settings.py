@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from portal.database import connect
+from portal.database import Unwritable, connect, migrate
 from portal.settings import SettingError, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -191,8 +191,8 @@ def test_a_folder_that_cannot_hold_the_secret_key_says_what_to_set(tmp_path):
 
 def test_a_folder_that_cannot_hold_the_database_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(SettingError, match=r"DATABASE_URL: the folder .*file/data cannot be made"):
-        connect(f"sqlite:///{tmp_path}/file/data/portal.db")
+    with pytest.raises(Unwritable, match=r"The folder .*file/data cannot be made"):
+        migrate(connect(f"sqlite:///{tmp_path}/file/data/portal.db"))
 
 
 def test_the_issuer_follows_the_port(tmp_path):

@@ -12,9 +12,17 @@ from peewee import Database, DatabaseError, InterfaceError
 from portal import audit, copying
 from portal import backup as backups
 from portal.backup import OnProgress
-from portal.cli.command import BadInput, Failure, command, note, print_json, print_table
+from portal.cli.command import (
+    BadInput,
+    Failure,
+    command,
+    half_copied,
+    note,
+    print_json,
+    print_table,
+)
 from portal.cli.data import db
-from portal.database import connected, database, describe, on_sqlite
+from portal.database import Sqlite, connected, database, describe, on_sqlite
 from portal.models import TABLES, SigningKey
 from portal.models.signing_key import WrongSecretKey
 from portal.oauth import current_server
@@ -48,7 +56,7 @@ def copy(source: str, target: str, restart: bool, as_json: bool) -> None:
     with (
         _refusals("Interrupted: run the same command again, and it goes on from here."),
         _at(source) as one,
-        _at(target) as other,
+        _at(target, makes=True) as other,
         _bar("Copying") as on_progress,
     ):
         copying.begin(one, other, _name(source), restart)
@@ -84,6 +92,8 @@ def backup(file: Path, force: bool, as_json: bool) -> None:
             raise BadInput(f"{file} is there already: choose another name, or use --force.")
     except OSError as error:
         raise Failure(f"{file} cannot be written: {error.strerror}.") from None
+    if source := copying.unfinished(database.obj):
+        raise BadInput(half_copied(source))
     with _refusals(), _bar("Backing up") as on_progress:
         try:
             counts = backups.write_backup(database.obj, file, on_progress)
@@ -183,9 +193,11 @@ def _setting_errors() -> Iterator[None]:
 
 
 @contextmanager
-def _at(url: str) -> Iterator[Database]:
+def _at(url: str, makes: bool = False) -> Iterator[Database]:
     with _setting_errors(), connected(url) as opened:
         try:
+            if makes and isinstance(opened, Sqlite):
+                opened.make_file()
             opened.connect()
         except (DatabaseError, InterfaceError) as error:
             reason = " ".join(str(error).split())

@@ -11,7 +11,14 @@ from flask import current_app
 from flask.cli import with_appcontext
 from peewee import DatabaseError, InterfaceError
 
-from portal.database import Unwritable, database, describe, on_sqlite, pending_migrations
+from portal.database import (
+    Unwritable,
+    database,
+    describe,
+    is_missing,
+    on_sqlite,
+    pending_migrations,
+)
 from portal.models.signing_key import WrongSecretKey
 from portal.settings import Settings
 
@@ -70,13 +77,18 @@ def upgrade_needed() -> str | None:
     """What to run before the database can be used; None when it can."""
     if not pending_migrations():
         return None
-    if database.table_exists("user_account"):
+    if not is_missing() and database.table_exists("user_account"):
         return "The database is not up to date: run flask --app wsgi db upgrade first."
     where = describe(current_settings().database_url)
     return (
         f"There is no portal in {where} yet: check DATABASE_URL, or make a new one with flask --app"
         " wsgi db upgrade."
     )
+
+
+def half_copied(source: str) -> str:
+    """What to do about a database into which a portal has not been copied to the end."""
+    return f"The database holds only a part of {source}: run that flask --app wsgi db copy again."
 
 
 class Command(click.Command):

@@ -11,9 +11,11 @@ from typing import NamedTuple
 from peewee import DatabaseError, InterfaceError, SqliteDatabase
 
 from portal import mail
+from portal.cli.command import half_copied, upgrade_needed
 from portal.clock import now, now_ms
+from portal.copying import unfinished
 from portal.credentials import ID_BITS
-from portal.database import database, describe, pending_migrations
+from portal.database import database, describe, is_missing, pending_migrations
 from portal.htmx import LOCAL_FILE
 from portal.models import AccessToken, SigningKey, User
 from portal.models.signing_key import WrongSecretKey
@@ -69,10 +71,11 @@ def look(settings: Settings) -> Iterator[Finding]:
     yield _disk(settings)
     try:
         yield _schema(settings)
-        yield from _database()
-        yield _keys()
-        yield _administrator()
-        yield _sweep(settings)
+        if not is_missing():
+            yield from _database()
+            yield _keys()
+            yield _administrator()
+            yield _sweep(settings)
     except (DatabaseError, InterfaceError) as error:
         reason = " ".join(str(error).split())
         yield bad(
@@ -148,6 +151,10 @@ def _disk(settings: Settings) -> Finding:
 
 def _schema(settings: Settings) -> Finding:
     where = describe(settings.database_url)
+    if is_missing():
+        return bad("database", str(upgrade_needed()))
+    if source := unfinished(database.obj):
+        return bad("database", half_copied(source))
     if pending := pending_migrations():
         return bad(
             "database",

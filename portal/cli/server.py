@@ -10,6 +10,7 @@ from portal.cli.command import (
     Failure,
     command,
     current_settings,
+    half_copied,
     note,
     print_json,
     upgrade_needed,
@@ -64,9 +65,7 @@ def _prepare(port: int, with_demo: bool) -> Demo | None:
     elif missing := upgrade_needed():
         raise Failure(missing)
     elif source := unfinished(database.obj):
-        raise Failure(
-            f"The database holds only a part of {source}: run that flask --app wsgi db copy again."
-        )
+        raise Failure(half_copied(source))
     else:
         # One line now rather than an error a request.
         current_server().keys.prepare()

@@ -58,8 +58,9 @@ def test_a_folder_that_cannot_be_written_is_one_line(empty, tmp_path):
 
 
 @pytest.mark.parametrize("command", [["user", "list"], ["cleanup"], ["application", "export"]])
-def test_a_database_without_tables_says_what_to_run(empty, command):
+def test_a_database_without_tables_says_what_to_run(empty, command, tmp_path):
     result = empty.invoke(args=command)
+    assert not (tmp_path / "empty").exists(), "a mistyped address leaves nothing behind"
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
     assert "There is no portal in sqlite:///" in result.stderr

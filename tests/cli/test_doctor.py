@@ -341,7 +341,8 @@ def test_a_database_without_tables_is_one_line(tmp_path, settings):
     result = app.test_cli_runner().invoke(args=["doctor"])
     database.close()
     assert result.exit_code == 1
-    assert "run flask --app wsgi db upgrade" in result.stdout
+    assert "There is no portal in sqlite:" in result.stdout
+    assert "make a new one with flask --app wsgi db upgrade" in result.stdout
 
 
 def test_nobody_who_administers_is_named(app, alice, checks):

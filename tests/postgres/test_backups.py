@@ -193,6 +193,11 @@ def test_a_target_that_was_used_before_the_copy_was_whole(lived_in, flask, setti
     served = run(url, "-m", "flask", "--app", "wsgi", "serve", "--port", "1")
     assert served.returncode == 1
     assert "holds only a part of" in served.stderr
+    for command in (["backup", str(tmp_path / "half.db")], ["doctor"]):
+        done = run(url, "-m", "flask", "--app", "wsgi", *command)
+        assert done.returncode
+        assert "holds only a part of" in done.stdout + done.stderr
+    assert not (tmp_path / "half.db").exists()
     assert "--restart" in flask("db", "copy", settings.database_url, url).complaint
     assert flask("db", "copy", settings.database_url, url, "--restart").code == 0
 
