@@ -14,7 +14,7 @@ from flask_login import current_user
 
 from portal.credentials import derive_key
 from portal.database import on_sqlite, transaction
-from portal.models import Application, AuditEvent, Scope, User
+from portal.models import Application, AuditEvent, Scope, SigningKey, User
 from portal.text import iso
 
 COMMAND_LINE = "command line"
@@ -86,6 +86,8 @@ GROUPS = {
     "key": "Signing keys",
     "portal": "The portal",
 }
+#: What mends a portal whose secret key is lost.
+WITH_ANY_KEY = ("key.", "portal.restored")
 #: Who does it is whom it is done to.
 OF_ONESELF = (
     "person.signed_in",
@@ -135,7 +137,7 @@ def record(
     The actor is the person who is signed in, unless given; the portal when it acts `by_itself`.
     `subject` is the name of what it was done to, where neither `application` nor `person` says it.
     `before` and `after` hold what changed, by name; never a secret. Last, since other writers of
-    the log wait until the transaction ends.
+    the log wait until the transaction ends. WrongSecretKey for a command with another secret key.
     """
     assert event in EVENTS, event
     actor = actor or _signed_in()
@@ -151,6 +153,9 @@ def record(
         "before": before,
         "after": after,
     }
+    if told["actor"] == COMMAND_LINE and not event.startswith(WITH_ANY_KEY):
+        # The server does not start with another secret key. A row that it sealed would look forged.
+        SigningKey.see_that_they_open(derive_key(_secret_key(), "signing keys"))
     parts = _parts.get()
     if parts is None:
         AuditEvent.append(seal_key(), **told)
@@ -238,7 +243,12 @@ def state_of(it: Subject) -> State:
 
 def seal_key() -> bytes:
     """The key of the chain, from the portal's secret key."""
-    return derive_key(current_app.extensions["portal.settings"].secret_key, "audit")
+    return derive_key(_secret_key(), "audit")
+
+
+def _secret_key() -> str:
+    secret_key: str = current_app.extensions["portal.settings"].secret_key
+    return secret_key
 
 
 def _locked(it: Subject) -> Any:

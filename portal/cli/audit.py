@@ -14,6 +14,8 @@ from portal.text import DAY, iso, plural
 
 PROGRESS_ROWS = 250_000
 READ_AT_ONCE = 1000
+#: So many places where the chain is broken are named.
+MOST_SPANS = 10
 HEAD = re.compile(r"([0-9]{1,18})(?::([0-9a-f]{8,64}))?")
 
 audit = Group("audit", help="Who did what: rows are only ever added, each sealed with the last.")
@@ -62,15 +64,15 @@ def list_events(
 @command("verify", audit)
 @click.option("--expect", metavar="ID[:SEAL]", help="What an earlier run printed as the head.")
 def verify(expect: str | None, as_json: bool) -> None:
-    """Check the whole log; names the first row that was changed or is missing (exit code 1)."""
+    """Check the whole log; names the rows that were changed or are missing (exit code 1)."""
     matched = HEAD.fullmatch(expect) if expect is not None else None
     if expect is not None and not matched:
         raise BadInput("Give --expect as verify prints the head: the id, or the id:seal.")
     checked = AuditEvent.check(log.seal_key(), _show)
-    if checked.broken is not None:
+    if checked.broken:
         raise Failure(
-            f"Row {checked.broken} was changed or is missing. What was written with another"
-            " PORTAL_SECRET_KEY looks the same."
+            f"Changed or missing: {_rows(checked.broken)}. What was written with another"
+            " PORTAL_SECRET_KEY looks the same. All other rows are as they were written."
         )
     last = checked.last
     count = last.id if last else 0
@@ -91,6 +93,13 @@ def _compare(expected: int, seal: str | None, count: int) -> None:
         raise Failure(f"Rows are missing at the end: {count} are there, {expected} were.")
     if seal and expected and not AuditEvent.get_by_id(expected).hash.hex().startswith(seal):
         raise Failure(f"Row {expected} is another one than was expected: the log was replaced.")
+
+
+def _rows(broken: list[tuple[int, int]]) -> str:
+    spans = [str(to) if to == first else f"{first} to {to}" for first, to in broken[:MOST_SPANS]]
+    more = len(broken) - len(spans)
+    others = f" and {plural(more, 'more place')}" if more else ""
+    return f"{'row' if spans == [str(broken[0][0])] else 'rows'} {', '.join(spans)}{others}"
 
 
 def _show(row_id: int) -> None:

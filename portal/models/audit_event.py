@@ -124,21 +124,20 @@ class AuditEvent(Record):
         )
 
     @classmethod
-    def first_broken(cls, key: bytes) -> int | None:
-        """The id of the first row that is missing or was changed; None when all is as it was."""
-        return cls.check(key).broken
-
-    @classmethod
     def check(cls, key: bytes, on_row: Callable[[int], None] = lambda row_id: None) -> "Checked":
-        """Go through the chain from its start; stops at the first row that does not fit."""
+        """Go through the whole chain: what does not fit is told, and the next goes on from it."""
+        broken: list[tuple[int, int]] = []
         last = None
-        for expected, row in enumerate(cls.in_order(), 1):
-            previous = bytes(last.hash) if last else START
+        for row in cls.in_order():
+            expected, previous = (last.id + 1, bytes(last.hash)) if last else (1, START)
             if row.id != expected or not row.fits(key, previous):
-                return Checked(expected, last)
+                first = min(expected, row.id)
+                if broken and broken[-1][1] == expected - 1:  # the row before did not fit, either
+                    first, _ = broken.pop()
+                broken.append((first, row.id))
             last = row
-            on_row(expected)
-        return Checked(None, last)
+            on_row(row.id)
+        return Checked(broken, last)
 
     @classmethod
     def in_order(
@@ -163,9 +162,9 @@ class AuditEvent(Record):
 
 
 class Checked(NamedTuple):
-    """The first row that is missing or was changed, and the last one that fits."""
+    """From and to which rows one is missing or was changed, and the last row of all."""
 
-    broken: int | None
+    broken: list[tuple[int, int]]
     last: AuditEvent | None
 
 

@@ -167,11 +167,20 @@ class SigningKey(Record):
 
     def unlocked(self, encryption_key: bytes) -> ECKey | RSAKey:
         """The private key, imported; an RSA import costs 36 ms, so do it once a process."""
+        text = self._decrypted(encryption_key)
+        return (ECKey if self.kind == EC else RSAKey).import_key(json.loads(text))
+
+    def _decrypted(self, encryption_key: bytes) -> bytes:
         try:
-            text = _fernet(encryption_key).decrypt(self.private_jwk.encode())
+            return _fernet(encryption_key).decrypt(self.private_jwk.encode())
         except InvalidToken:
             raise WrongSecretKey from None
-        return (ECKey if self.kind == EC else RSAKey).import_key(json.loads(text))
+
+    @classmethod
+    def see_that_they_open(cls, encryption_key: bytes) -> None:
+        """Raise WrongSecretKey when this is not the key of the portal in the database."""
+        for row in cls.published():
+            row._decrypted(encryption_key)
 
 
 def _fernet(key: bytes) -> Fernet:

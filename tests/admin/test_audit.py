@@ -3,12 +3,14 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from portal import audit
+from portal import audit, create_app
 from portal.clock import now
+from portal.database import database
 from portal.models import Application, AuditEvent
 from tests import factories
 from tests.cli.conftest import flask  # noqa: F401
@@ -150,7 +152,33 @@ def test_verify_says_what_is_wrong(flask, alice):  # noqa: F811
     answer = flask("audit", "verify", "--expect", head)
     assert (answer.code, "missing at the end" in answer.err) == (1, True)
     AuditEvent.update(actor="forged").where(AuditEvent.id == 2).execute()
-    assert "Row 2 was changed" in flask("audit", "verify").err
+    assert "Changed or missing: row 2." in flask("audit", "verify").err
+
+
+def test_a_command_with_another_secret_key_changes_nothing(flask, settings, alice):  # noqa: F811
+    wiki, _ = make_application(alice)
+    database.close()
+    other = create_app(replace(settings, secret_key="j" * 40)).test_cli_runner()
+    for arguments in (["application", "disable", wiki.client_id], ["user", "reset-link", "alice"]):
+        done = other.invoke(args=arguments)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "made with another PORTAL_SECRET_KEY" in done.stderr
+    assert Application.get_by_id(wiki.id).is_enabled
+    assert AuditEvent.select().count() == 0
+    assert "disable" in other.invoke(args=["application", "--help"]).stdout
+    flask("application", "disable", wiki.client_id)
+    assert flask("audit", "verify").code == 0
+
+
+def test_verify_names_all_that_was_changed_and_vouches_for_the_rest(flask, alice):  # noqa: F811
+    wiki, _ = make_application(alice)
+    for number in range(9):
+        flask("application", "enable" if number % 2 else "disable", wiki.client_id)
+    AuditEvent.update(actor="forged").where(AuditEvent.id.in_([2, 6, 7])).execute()
+    AuditEvent.delete().where(AuditEvent.id == 4).execute()
+    answer = flask("audit", "verify")
+    assert answer.code == 1
+    assert "Changed or missing: rows 2, 4 to 7." in answer.err
 
 
 def test_the_latest_changes_stand_on_the_applications_page(browser, browser_of, alice, charlie):
