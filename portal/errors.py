@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+from urllib.parse import urlencode
 
 from flask import Flask, Response, current_app, g, jsonify, make_response, request
 from flask_login import current_user
@@ -79,13 +80,27 @@ def stale_form(error: CSRFError) -> Response:
     if is_protocol_path():
         return _answer(400)
     fields = _kept_fields()
-    if not current_user.is_authenticated:
-        page = {"title": "You are signed out", "message": KEPT_SIGNED_OUT if fields else SIGNED_OUT}
+    if not current_user.is_authenticated and fields:
+        page = {"title": "You are signed out", "message": KEPT_SIGNED_OUT, "sign_in": "/login"}
+    elif not current_user.is_authenticated:
+        page = {
+            "title": "You are signed out",
+            "message": SIGNED_OUT,
+            "sign_in": _sign_in_for_page(),
+        }
     elif fields:
         page = {"title": "Send the form again", "message": KEPT}
     else:
         return _answer(400, STALE_FORM)
     return render("stale_form.html", status=400, fields=fields, **page)
+
+
+def _sign_in_for_page() -> str:
+    """The sign-in page, and then the page that the form was on, if it has the same address."""
+    if not current_app.url_map.bind("").test(request.path, "GET"):
+        return "/login"
+    here = request.full_path if request.query_string else request.path
+    return f"/login?{urlencode({'next': here})}"
 
 
 def _kept_fields() -> list[tuple[str, str]]:

@@ -43,13 +43,14 @@ def narrowed(found: Found, chip: str, moment: int) -> tuple[str, dict[str, str]]
     """What the search found and the chip wants, as one parameter, and how many each chip has.
 
     When the search found too many to look at all, a filter that few rows pass still shows
-    all of its matches; of the others the count says "at least".
+    all of its matches, but for those of people who were not looked at; of the others the count
+    says "at least".
     """
     plus = "+" if found.more else ""
     [(ids, *tally)] = _tally(chip).rows(ids=as_parameter(found.ids), now=moment)
     counts = {key: f"{count}{plus}" for key, count in zip(CHIPS, tally, strict=True)}
     for key, matches in (_few(found, moment) if found.more else {}).items():
-        counts[key] = str(len(matches))
+        counts[key] = f"{len(matches)}{'+' if found.more_people else ''}"
         ids = as_parameter(matches) if key == chip else ids
     return ids, counts
 
@@ -106,6 +107,7 @@ def _few(found: Found, moment: int) -> dict[str, list[int]]:
     """Of each chip that has few rows, those that match what was searched for."""
     [row] = _SOME.rows(now=moment)
     some = zip(_NARROWING, row, strict=True)
+    # Whoever has as many commas has more ids than that.
     few = {key: read_parameter(ids) for key, ids in some if ids.count(",") < FEW}
     among = sorted(set().union(*few.values()))
     matches = set(found.matching(among)) if among else set()

@@ -91,8 +91,8 @@ class Listing:
         self.query = args.get("q", "").replace("\0", "").strip()[:QUERY_LENGTH]
         self.chip = args["chip"] if args.get("chip") in CHIPS else ""
         self.sort = args["sort"] if args.get("sort") in SORTS else SORTS[0]
-        self.backwards = "before" in args
         self.cursor = _read_cursor(args.get("before") or args.get("after") or "", self._by_name)
+        self.backwards = "before" in args and self.cursor is not None
         self.first = _number(args.get("from", ""))
         self._found = find_applications(self.query) if self.query else None
 
@@ -108,6 +108,7 @@ class Listing:
         return {
             "query": self.query,
             "hint": self._hint(),
+            "more": self._found is not None and self._found.more,
             "trust": _trust(counts.get("waiting", "0")),
             "answered": counts.get("answered"),
             "chip": self.chip,
@@ -123,17 +124,25 @@ class Listing:
     # Which rows
 
     def _hint(self) -> str | None:
-        if self._found and is_short(self.query):
-            return (
+        if self._found is None:
+            return None
+        hints = []
+        if is_short(self.query):
+            hints.append(
                 "One or two characters find the names that begin with them. Type three or more to"
                 " search inside names, client IDs and owners, too."
             )
-        if self._found and self._found.more:
-            return (
+        if self._found.more_people:
+            hints.append(
+                f"More than {MOST_FOUND:,} people match, and only the applications of some of them"
+                " are shown. Type more to find the others."
+            )
+        elif self._found.more:
+            hints.append(
                 f"More than {MOST_FOUND:,} applications match, and not all are shown. Type more to"
                 " find the others."
             )
-        return None
+        return " ".join(hints) or None
 
     def _page(self, among: str | None, total: str) -> Page:
         rows, more = self._rows(among)
@@ -146,6 +155,8 @@ class Listing:
         else:
             has_next, has_previous = more, self.cursor is not None
             first = self.first if self.cursor else 1
+        if total.isdigit():
+            first = min(first, max(1, int(total) - len(rows) + 1))
         if not rows:
             return Page(rows, first, total)
         after = {"after": self._cursor_of(rows[-1]), "from": first + len(rows)}
@@ -246,7 +257,7 @@ def _read_cursor(text: str, by_name: bool) -> tuple[str | int, int] | None:
         value, row_id = json.loads(base64.b64decode(text, altchars=b"-_", validate=True))
         if isinstance(value, str):
             value.encode()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
     if type(row_id) is not int or not 0 <= row_id <= LARGEST_ID:
         return None

@@ -68,14 +68,15 @@ class Listing:
         }
 
     def _hint(self) -> str | None:
+        hints = []
         if self.query and is_short(self.query):
-            return (
+            hints.append(
                 "One or two characters find the usernames that begin with them. Type three or more"
                 " to search inside names and e-mail addresses, too."
             )
         if self._more:
-            return f"More than {MOST_FOUND} people match, and not all are shown. Type more."
-        return None
+            hints.append(f"More than {MOST_FOUND} people match, and not all are shown. Type more.")
+        return " ".join(hints) or None
 
     def _page(self) -> Page:
         people = self._matching(self.chip)

@@ -31,7 +31,7 @@ from portal.models.base import Record
 from portal.models.compiled import Compiled, slot
 from portal.models.user import User, fold
 
-#: A search looks at so many matches, the newest: more than anybody reads.
+#: A search looks at so many matches: more than anybody reads. Of texts with trigrams the newest.
 MOST_FOUND = 500
 #: From so many characters on any part of a name is found.
 TRIGRAM = 3
@@ -48,8 +48,13 @@ class Found:
     ids: list[int]
     #: Whether there are more, or may be.
     more: bool
-    #: The people whose applications are among them.
+    #: The people with the text in their names, at most one more than `MOST_FOUND`.
     owners: list[int]
+
+    @property
+    def more_people(self) -> bool:
+        """Whether more people match than those whose applications were looked at."""
+        return len(self.owners) > MOST_FOUND
 
     @property
     def among(self) -> Any:
@@ -67,7 +72,7 @@ def find_applications(text: str) -> Found:
     """The applications with this text in their name or client ID, or their owner's names."""
     ids = _find(Application, text)
     owners = [] if is_short(text) else _find(User, text)
-    if owners and len(ids) <= MOST_FOUND:
+    if owners and len(ids) <= MOST_FOUND:  # else there are enough already
         ids += _ids(_OWNED.rows(owners=as_parameter(owners), most=MOST_FOUND + 1))
         ids = list(dict.fromkeys(ids))
     more = len(ids) > MOST_FOUND or len(owners) > MOST_FOUND
@@ -149,7 +154,9 @@ def _find(table: type[Record], text: str) -> list[int]:
     if is_short(text):
         return _ids(_WITH_BEGINNING[table].rows(most=most, **_parts(text)))
     if index := _trigrams(table):
-        phrase = '"' + fold(text).replace('"', '""') + '"'
+        # Full names are kept as they were typed: Groß is not GROSS there.
+        phrases = dict.fromkeys((fold(text), text.strip().lower()))
+        phrase = " OR ".join('"' + each.replace('"', '""') + '"' for each in phrases)
         asked = f"SELECT rowid FROM {index} WHERE {index} MATCH ? ORDER BY rowid DESC LIMIT ?"  # noqa: S608 - a table's name
         return _ids(database.execute_sql(asked, (phrase, most)).fetchall())
     return _ids(_WITH_PART[table].rows(most=most, **_parts(text)))
@@ -162,12 +169,13 @@ def _ids(rows: list[tuple[int]]) -> list[int]:
 def _parts(text: str) -> dict[str, str]:
     """What the conditions below ask for: the names that begin with a text, or contain it."""
     key = fold(text)
-    pattern = re.sub(r"([\\%_])", r"\\\1", key)
+    pattern, typed = (re.sub(r"([\\%_])", r"\\\1", each) for each in (key, text.strip()))
     return {
         "from": key,
         "to": key + chr(0x10FFFF),
         "beginning": f"{pattern}%",
         "part": f"%{pattern}%",
+        "typed": f"%{typed}%",
     }
 
 
@@ -180,8 +188,11 @@ def _begins(name: Field) -> Any:
 def _contains(*names: Field) -> Any:
     # PostgreSQL takes a backslash for itself, and would read no index if it were told to.
     escape = () if isinstance(database.obj, PostgresqlDatabase) else (SQL("ESCAPE '\\'"),)
-    pattern = NodeList((slot("part"), *escape))
-    return reduce(or_, (Expression(name, OP.ILIKE, pattern) for name in names))
+    part, typed = (NodeList((slot(name), *escape)) for name in ("part", "typed"))
+    found = [Expression(name, OP.ILIKE, part) for name in names]
+    # Full names are kept as they were typed: Groß is not GROSS there.
+    found += [Expression(name, OP.ILIKE, typed) for name in names if name is User.name]
+    return reduce(or_, found)
 
 
 def _with_beginning(table: Any) -> Select:

@@ -37,6 +37,10 @@ EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,189}")
 RESERVED_USERNAMES = frozenset({"new"})
 
 
+#: Characters that turn the text around them: "Wiki<RLO>…" could read as another's name.
+BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
 def fold(text: str) -> str:
     """One spelling for all ways to write a name: NFKC, case-folded, trimmed."""
     return unicodedata.normalize("NFKC", text).strip().casefold()
@@ -44,7 +48,9 @@ def fold(text: str) -> str:
 
 def has_control_characters(text: str) -> bool:
     """Whether there is anything in one line of text that is no letter, sign or space."""
-    return any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text)
+    return any(
+        unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in BIDI_CONTROLS for c in text
+    )
 
 
 def username_problem(username: str) -> str | None:
@@ -74,6 +80,8 @@ def name_problem(name: str) -> str | None:
     """What to change about a full name; None when it may be used."""
     if len(name) > MAXIMUM_NAME:
         return f"Shorten the name to at most {MAXIMUM_NAME} characters."
+    if name and all(unicodedata.category(c) in ("Cf", "Zs") for c in name):
+        return "Enter a name that can be seen, or none."
     if has_control_characters(name):
         return "Leave tabs, line breaks and other control characters out of the name."
     return None

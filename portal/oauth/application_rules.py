@@ -19,6 +19,7 @@ from portal.models.application import (
 )
 from portal.models.scope import PERSONAL
 from portal.models.signing_key import ALGORITHMS
+from portal.models.user import BIDI_CONTROLS
 from portal.oauth.redirect_uris import LONGEST, is_loopback, is_private_use, problem
 from portal.oauth.resources import is_resource
 
@@ -29,8 +30,6 @@ MOST_ADDRESSES = 50
 RESERVED_CLIENT_IDS = frozenset({"new", "owners", "preview"})
 TOKEN_FORMATS = ("opaque", "jwt")
 SUBJECT_TYPES = ("public", "pairwise")
-#: Characters that turn the text around them: "Wiki<RLO>…" could read as another's name.
-BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 NEW = {
     "name": "",
     "grants": (),

@@ -77,4 +77,6 @@ def test_a_form_of_before_leads_to_the_sign_in_page(browser_of, bob):
     late = browser.post("/account/profile", data={"name": "Late"})
     assert late.status_code == 400
     assert "You are signed out" in late.text
-    assert 'href="/login"' in late.text
+    assert 'href="/login?next=%2Faccount%2Fprofile"' in late.text
+    late = browser.post("/account/sessions/end-others")
+    assert 'href="/login"' in late.text, "there is no such page to come back to"

@@ -1,5 +1,6 @@
 """Search by any part of a name, on both engines, and without a scan of the whole table."""
 
+import base64
 import re
 from contextlib import contextmanager
 
@@ -205,6 +206,68 @@ def test_without_an_index_everything_is_found_row_by_row(browser, alice):
         assert search(browser, "0_ wi") == []
         assert find_people("lic") == ([alice.id], False)
         step.rollback()
+
+
+def test_a_person_is_found_by_the_name_as_it_is_written(browser, alice):
+    jg = make_user("jg", name="Jürgen Groß")
+    make_application(jg, name="His own")
+    for text in ("Groß", "groß", "Jürgen Groß", "jürgen"):
+        assert search(browser, text) == ["His own"], text
+        assert names(browser.get("/admin/users", query_string={"q": text})) == ["Jürgen Groß"]
+    assert search(browser, "Groß%") == []
+
+
+def test_too_many_people_are_told_from_too_many_applications(browser, monkeypatch):
+    oldest = make_user("oldest", email="oldest@many.example")
+    application, _ = make_application(oldest, name="Hidden")
+    application.disable()
+    for number in range(4):
+        make_user(f"many{number}", email=f"p{number}@many.example")
+    monkeypatch.setattr("portal.models.search.MOST_FOUND", 3)
+    monkeypatch.setattr("portal.admin.application_list.MOST_FOUND", 3)
+    page = browser.get(LIST, query_string={"q": "many.example"})
+    assert "More than 3 people match" in page.text
+    assert "None of the matches that were looked at" in page.text
+    assert "No application matches" not in page.text
+    found = counts(browser, "many.example")
+    assert (found["all"], found["disabled"]) == ("0+", "0+")
+    assert search(browser, "oldest") == ["Hidden"]
+
+
+def test_a_filter_of_many_rows_does_not_deny_what_was_not_looked_at(browser, alice, monkeypatch):
+    monkeypatch.setattr("portal.models.search.MOST_FOUND", 3)
+    monkeypatch.setattr("portal.admin.application_list.MOST_FOUND", 3)
+    monkeypatch.setattr("portal.admin.application_filters.FEW", 1)
+    for number in range(2):
+        make_application(alice, name=f"Alpha {number}")[0].disable()
+    for number in range(2, 7):
+        make_application(alice, name=f"Alpha {number}")
+    page = browser.get(LIST, query_string={"q": "alpha", "chip": "disabled"})
+    assert names(page) == []
+    assert "None of the matches that were looked at" in page.text
+    assert "No application matches" not in page.text
+    short = browser.get(LIST, query_string={"q": "al"})
+    assert "Type three or more" in short.text
+    assert "More than 3 applications match" in short.text
+
+
+@pytest.mark.parametrize("cursor", ["[" * 2000, "[[", '["a"]', '["a", true]', "x"])
+def test_an_odd_place_in_the_list_is_its_beginning(browser, alice, cursor):
+    for number in range(3):
+        make_application(alice, name=f"Alpha {number}")
+    place = base64.urlsafe_b64encode(cursor.encode()).decode()
+    for name in ("after", "before"):
+        page = browser.get(LIST, query_string={name: place, "from": "999999999"})
+        assert names(page) == ["Alpha 0", "Alpha 1", "Alpha 2"]
+        assert "1–3 of 3" in page.text
+
+
+def test_a_number_in_the_address_is_believed_as_far_as_it_can_be(browser, alice):
+    for number in range(3):
+        make_application(alice, name=f"Alpha {number}")
+    place = base64.urlsafe_b64encode(b'["a", 1]').decode()
+    page = browser.get(LIST, query_string={"after": place, "from": "999999999"})
+    assert "1–3 of 3" in page.text
 
 
 # Plans
