@@ -76,8 +76,14 @@ class Sqlite(SqliteDatabase):
 
     @property
     def is_there(self) -> bool:
-        """Whether there is a file."""
-        return Path(self.database).exists()
+        """Whether there is a file, or something else that SQLite has to say about it."""
+        try:
+            os.stat(self.database)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            pass
+        return True
 
     def make_file(self) -> None:
         """Make an empty file, and its folder, unless it is there. Raises Unwritable."""

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import itertools
 import urllib.request
+from dataclasses import replace
 
 import pytest
 
@@ -65,6 +66,16 @@ def test_a_database_without_tables_says_what_to_run(empty, command, tmp_path):
     assert result.stderr.count("\n") == 1
     assert "There is no portal in sqlite:///" in result.stderr
     assert "db upgrade" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["user", "list"], ["db", "upgrade"], ["doctor"]])
+def test_a_file_that_cannot_be_looked_at_is_one_line(settings, tmp_path, command):
+    database.close()
+    url = f"sqlite:///{tmp_path}/{'n' * 300}.db"
+    result = create_app(replace(settings, database_url=url)).test_cli_runner().invoke(args=command)
+    assert result.exit_code == 1
+    (told,) = [line for line in (result.stdout + result.stderr).splitlines() if "nnnnn" in line]
+    assert "cannot be" in told or "unable to open" in told
 
 
 @pytest.mark.parametrize("command", [["user", "list"], ["db", "upgrade"], ["cleanup"]])
