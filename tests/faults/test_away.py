@@ -1,5 +1,6 @@
 """The database goes away and comes back: a clear answer meanwhile, and no restart afterwards."""
 
+import shutil
 import time
 
 import pytest
@@ -114,8 +115,8 @@ def test_the_folder_of_sqlite_is_moved_away_and_back(rp, portal, tmp_path):
     folder, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
     folder.mkdir()
     database.close()
-    for path in tmp_path.glob("portal.db*"):
-        path.rename(folder / path.name)
+    for path in tmp_path.glob("portal.db*"):  # this process keeps its own
+        shutil.copy(path, folder)
     portal.environ["DATABASE_URL"] = f"sqlite:///{folder}/portal.db"
     real = portal.serving(rp)
     portal.start()
