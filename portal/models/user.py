@@ -35,8 +35,6 @@ USERNAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,63}")
 EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,189}")
 #: /admin/users/new is the page that adds people.
 RESERVED_USERNAMES = frozenset({"new"})
-
-
 #: Characters that turn the text around them: "Wiki<RLO>…" could read as another's name.
 BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 

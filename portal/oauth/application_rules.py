@@ -4,7 +4,6 @@ Each rule looks at the settings as a whole (names as on `Application`, missing o
 one) and says what to change; none of them asks the database.
 """
 
-import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -19,7 +18,7 @@ from portal.models.application import (
 )
 from portal.models.scope import PERSONAL
 from portal.models.signing_key import ALGORITHMS
-from portal.models.user import BIDI_CONTROLS
+from portal.models.user import has_control_characters
 from portal.oauth.redirect_uris import LONGEST, is_loopback, is_private_use, problem
 from portal.oauth.resources import is_resource
 
@@ -107,7 +106,7 @@ def _name(settings: Settings) -> Iterator[Problem]:
         yield Problem("name", "Enter a name.")
     elif len(name) > NAME_LENGTH:
         yield Problem("name", f"Shorten the name to at most {NAME_LENGTH} characters.")
-    elif _has_hidden(name):
+    elif has_control_characters(name):
         yield Problem("name", "Remove the invisible characters from the name.")
 
 
@@ -186,7 +185,7 @@ def _trusted(settings: Settings) -> Iterator[Problem]:
     reason = settings["trust_reason"]
     if len(reason) > REASON_LENGTH:
         yield Problem("trust_reason", f"Shorten the reason to at most {REASON_LENGTH} characters.")
-    elif _has_hidden(reason.replace("\r", "").replace("\n", "")):
+    elif has_control_characters(reason.replace("\r", "").replace("\n", "")):
         yield Problem("trust_reason", "Remove the invisible characters from the reason.")
 
 
@@ -267,10 +266,6 @@ def _unknown_scopes(names: list[str]) -> Problem:
 
 def _loopback(settings: Settings) -> bool:
     return any(is_loopback(uri) for uri in settings["redirect_uris"])
-
-
-def _has_hidden(text: str) -> bool:
-    return any(unicodedata.category(c) in ("Cc", "Cs") or c in BIDI_CONTROLS for c in text)
 
 
 def _shown(text: str) -> str:
