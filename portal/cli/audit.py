@@ -17,6 +17,9 @@ READ_AT_ONCE = 1000
 #: So many places where the chain is broken are named.
 MOST_SPANS = 10
 HEAD = re.compile(r"([0-9]{1,18})(?::([0-9a-f]{8,64}))?")
+SPAN = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
+#: From and to which rows.
+Span = tuple[int, int]
 
 audit = Group("audit", help="Who did what: rows are only ever added, each sealed with the last.")
 
@@ -63,16 +66,26 @@ def list_events(
 
 @command("verify", audit)
 @click.option("--expect", metavar="ID[:SEAL]", help="What an earlier run printed as the head.")
-def verify(expect: str | None, as_json: bool) -> None:
+@click.option(
+    "--known",
+    metavar="FROM[-TO]",
+    multiple=True,
+    help="Rows that you know do not fit, such as those before a new PORTAL_SECRET_KEY.",
+)
+def verify(expect: str | None, known: tuple[str, ...], as_json: bool) -> None:
     """Check the whole log; names the rows that were changed or are missing (exit code 1)."""
+    accepted = [_span(text) for text in known]
     matched = HEAD.fullmatch(expect) if expect is not None else None
     if expect is not None and not matched:
         raise BadInput("Give --expect as verify prints the head: the id, or the id:seal.")
     checked = AuditEvent.check(log.seal_key(), _show)
-    if checked.broken:
+    excused = [span for span in checked.broken if _is_within(span, accepted)]
+    broken = [span for span in checked.broken if span not in excused]
+    if broken:
         raise Failure(
-            f"Changed or missing: {_rows(checked.broken)}. What was written with another"
-            " PORTAL_SECRET_KEY looks the same. All other rows are as they were written."
+            f"Changed or missing: {_rows(broken)}. What was written with another PORTAL_SECRET_KEY"
+            " looks the same: when that is why, leave it out with --known FROM-TO."
+            " All other rows are as they were written."
         )
     last = checked.last
     count = last.id if last else 0
@@ -80,11 +93,13 @@ def verify(expect: str | None, as_json: bool) -> None:
         _compare(int(matched[1]), matched[2], count)
     head = f"{last.id}:{last.seal}" if last else "0"
     if as_json:
-        print_json({"rows": count, "last_at": iso(last.at) if last else None, "head": head})
+        last_at = iso(last.at) if last else None
+        print_json({"rows": count, "last_at": last_at, "head": head, "known": excused})
     elif last is None:
         click.echo("The audit log is empty.")
     else:
-        click.echo(f"All is well: {plural(count, 'row')}, the last one of {iso(last.at)}.")
+        but = f"\nNot vouched for: {_rows(excused)}, as you know." if excused else ""
+        click.echo(f"All is well: {plural(count, 'row')}, the last one of {iso(last.at)}.{but}")
         click.echo(f"Head: {head}   (keep it elsewhere, for verify --expect)")
 
 
@@ -95,7 +110,18 @@ def _compare(expected: int, seal: str | None, count: int) -> None:
         raise Failure(f"Row {expected} is another one than was expected: the log was replaced.")
 
 
-def _rows(broken: list[tuple[int, int]]) -> str:
+def _span(text: str) -> Span:
+    matched = SPAN.fullmatch(text)
+    if not matched or int(matched[2] or matched[1]) < int(matched[1]):
+        raise BadInput(f"{text!r} names no rows: write --known 7, or --known 1-7.")
+    return int(matched[1]), int(matched[2] or matched[1])
+
+
+def _is_within(span: Span, others: list[Span]) -> bool:
+    return any(first <= span[0] and span[1] <= to for first, to in others)
+
+
+def _rows(broken: list[Span]) -> str:
     spans = [str(to) if to == first else f"{first} to {to}" for first, to in broken[:MOST_SPANS]]
     more = len(broken) - len(spans)
     others = f" and {plural(more, 'more place')}" if more else ""

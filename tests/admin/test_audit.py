@@ -179,6 +179,19 @@ def test_verify_names_all_that_was_changed_and_vouches_for_the_rest(flask, alice
     answer = flask("audit", "verify")
     assert answer.code == 1
     assert "Changed or missing: rows 2, 4 to 7." in answer.err
+    assert "Changed or missing: row 2." in flask("audit", "verify", "--known", "3-8").err
+    assert "rows 4 to 7." in flask("audit", "verify", "--known", "2", "--known", "5-9").err
+    known = flask("audit", "verify", "--known", "2", "--known", "1-7")
+    assert (known.code, "Not vouched for: rows 2, 4 to 7" in known.out) == (0, True)
+    answer = flask("audit", "verify", "--known", "1-7", "--json")
+    assert answer.json["known"] == [[2, 2], [4, 7]]
+
+
+@pytest.mark.parametrize("rows", ["7-1", "1-", "all", "-1", "1:2"])
+def test_rows_that_are_known_are_given_as_numbers(flask, rows):  # noqa: F811
+    answer = flask("audit", "verify", "--known", rows)
+    assert (answer.code, answer.out) == (2, "")
+    assert "write --known 7, or --known 1-7" in answer.err
 
 
 def test_the_latest_changes_stand_on_the_applications_page(browser, browser_of, alice, charlie):
