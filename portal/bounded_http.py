@@ -1,4 +1,7 @@
-"""HTTP/1.1 with an end to what a request's head may be and take: stalled ones are cut off."""
+"""HTTP/1.1 with an end to what a request's head may be and take: stalled ones are cut off.
+
+An answer goes out in one piece, where uvicorn writes its head by itself.
+"""
 
 import asyncio
 import sys
@@ -10,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 #: What a request's line and headers may come to, and how long they may take.
 HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 30
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -44,6 +48,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         if not self.parser.should_upgrade():
             super().on_headers_complete()
+            if self.scope["method"] != "HEAD":  # whose answers have nothing else
+                self.cycle.transport = OnePiece(self.transport)
 
     def on_body(self, body: bytes) -> None:
         self._head = 0
@@ -75,3 +81,26 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class OnePiece:
+    """The transport of one answer: the head waits for the body, which comes in the same moment.
+
+    Two packets would wake the client twice.
+    """
+
+    __slots__ = ("_head", "_transport", "close", "is_closing")
+
+    def __init__(self, transport: Any) -> None:
+        self._head: bytes | None = None
+        self._transport = transport
+        self.close, self.is_closing = transport.close, transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        if data == CONTINUE:  # asks for the request's body, before any answer
+            self._transport.write(data)
+        elif self._head is None:
+            self._head = data
+        else:
+            self._transport.write(self._head + data)
+            self._head = b""

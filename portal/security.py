@@ -90,6 +90,13 @@ class PageSessions(SecureCookieSessionInterface):
             self._known[cookie] = read
         return self._known.get(cookie)
 
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:  # type: ignore[override]
+        if session.modified:
+            super().save_session(app, session, response)
+        elif session.accessed:  # Flask's way, to say only this, parses and writes whole headers
+            vary = response.headers.get("Vary")
+            response.headers["Vary"] = f"{vary}, Cookie" if vary else "Cookie"
+
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Wire sessions, sign-in, CSRF and response headers."""
@@ -110,6 +117,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     csrf.init_app(app)
     login = LoginManager(app)
     login.session_protection = None
+    # Else it hashes what the browser calls itself at each request, to compare it with nothing.
+    login._session_identifier_generator = str
     login.user_loader(User.signed_in_with)
     app.after_request(_add_headers)
 
@@ -205,8 +214,7 @@ def plain_headers(app: Flask) -> list[tuple[str, str]]:
 def _add_headers(response: Response) -> Response:
     request.environ[ENDPOINT] = request.endpoint
     headers = response.headers
-    for name, value in plain_headers(current_app):
-        headers.setdefault(name, value)
+    headers.extend(plain_headers(current_app))
     if response.mimetype == "text/html":
         headers.setdefault("Content-Security-Policy", _policy())
         headers.setdefault("X-Frame-Options", "DENY")

@@ -81,7 +81,8 @@ def _capped(keys: Iterable[str], counted: Iterable[int]) -> dict[str, str]:
 def counts_for(person: User, moment: int) -> dict[str, str]:
     """What an administrator's list counts: each chip, and what waits for them."""
     since = moment - ANSWERED_SECONDS
-    return _capped(COUNTED, _COUNTS.run(now=moment, person=person.id, since=since).fetchone())
+    [counts] = _COUNTS.rows(now=moment, person=person.id, since=since)
+    return _capped(COUNTED, counts)
 
 
 def _at_most(most: int) -> Callable[[Branch], Select]:

@@ -43,9 +43,9 @@ class Compiled:
         self._made: _Made = (None, "", tuple)
         self._row: Callable[[Sequence[object]], Any] | None = None
 
-    def run(self, **values: object) -> Any:
-        """Run the statement; returns the driver's cursor."""
-        return database.execute_sql(*self._filled(values))
+    def run(self, **values: object) -> None:
+        """Run the statement for what it does."""
+        self._at_once(values)
 
     def _at_once(self, values: dict[str, object]) -> Any:
         """Run the statement; its result is read before this thread runs another one.

@@ -34,8 +34,8 @@ class Consent(Record):
 
     @classmethod
     def of(cls, user_id: int, application_id: int) -> Self | None:
-        found = _OF.run(user_id=user_id, application_id=application_id).fetchone()
-        return load(cls, found) if found else None
+        rows = _OF.rows(user_id=user_id, application_id=application_id)
+        return load(cls, rows[0]) if rows else None
 
     def open_scopes(self, requested: list[str]) -> list[str]:
         """Those of a request that the person has to decide on; none when they have."""

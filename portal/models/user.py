@@ -171,9 +171,10 @@ class User(Record, UserMixin):
     @classmethod
     def signed_in_with(cls, cookie: str) -> Self | None:
         """The person behind a session cookie, with the row as `.session`; None when it is dead."""
-        found = _SIGNED_IN.run(hash=hash_secret(cookie)).fetchone()
-        if found is None:
+        rows = _SIGNED_IN.rows(hash=hash_secret(cookie))
+        if not rows:
             return None
+        [found] = rows
         columns = len(Session._meta.sorted_fields)
         session, person = load(Session, found[:columns]), load(cls, found[columns:])
         if session.is_expired:

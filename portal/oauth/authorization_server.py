@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 from authlib.consts import default_json_headers
 from authlib.oauth2 import OAuth2Error
@@ -58,10 +58,11 @@ class Answer(NamedTuple):
 class SentBack(FlaskResponse):
     """A redirect to a checked address, to the character: werkzeug would write it its own way."""
 
-    default_mimetype = "text/plain"
+    def __init__(self, address: str) -> None:
+        super().__init__("", 303, [("Location", address)], content_type="text/plain")
 
     def get_wsgi_headers(self, environ: Any) -> Headers:
-        return Headers(self.headers)
+        return self.headers
 
 
 class PortalServer(AuthorizationServer):
@@ -250,8 +251,9 @@ class PortalServer(AuthorizationServer):
         params["iss"] = self.settings.issuer
         if payload.data.get("response_mode") == "form_post":
             return no_store(render("oauth/form_post.html", action=redirect_uri, params=params))
-        location = f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{urlencode(params)}"
-        return SentBack("", 303, [("Location", location)])
+        # The names need no escaping.
+        query = "&".join(f"{name}={quote_plus(value)}" for name, value in params.items())
+        return SentBack(f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{query}")
 
     # How answers leave
 
