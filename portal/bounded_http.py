@@ -49,7 +49,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self.parser.should_upgrade():
             super().on_headers_complete()
             if self.scope["method"] != "HEAD":  # whose answers have nothing else
-                self.cycle.transport = OnePiece(self.transport)
+                self.cycle.transport = OnePiece(self.transport)  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         self._head = 0

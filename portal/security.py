@@ -90,7 +90,7 @@ class PageSessions(SecureCookieSessionInterface):
             self._known[cookie] = read
         return self._known.get(cookie)
 
-    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:  # type: ignore[override]
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         if session.modified:
             super().save_session(app, session, response)
         elif session.accessed:  # Flask's way, to say only this, parses and writes whole headers

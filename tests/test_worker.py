@@ -3,6 +3,8 @@
 import asyncio
 import re
 import socket
+import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -86,6 +88,33 @@ def test_a_connection_serves_one_request_after_the_other(connect):
         found = answer(connection, b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n" % number)
         assert found.endswith(b"\r\n\r\n/%d|-|-|" % number)
         time.sleep(0.15)  # not all of it may be spent on heads that are complete
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts a connection's packets")
+def test_an_answer_comes_in_one_packet(connect):
+    connection = connect()
+    for number in (1, 2):
+        answer(connection, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        # linux/tcp.h: tcp_info.tcpi_data_segs_in
+        told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 160)
+        assert struct.unpack_from("I", told, 152) == (number,)
+
+
+def test_an_answer_to_head_has_no_body_and_the_connection_goes_on(connect):
+    connection = connect()
+    connection.sendall(b"HEAD /a HTTP/1.1\r\nHost: h\r\n\r\n")
+    head = connection.recv(65536)
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert head.endswith(b"\r\n\r\n")
+    assert answer(connection, b"GET /b HTTP/1.1\r\nHost: h\r\n\r\n").endswith(b"/b|-|-|")
+
+
+def test_who_asks_whether_to_go_on_hears_so_before_the_body(connect):
+    connection = connect()
+    head = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
+    connection.sendall(head)
+    assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert answer(connection, b"body").endswith(b"/a|-|-|body")
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: lo"])
