@@ -173,7 +173,7 @@ def _inserts(sides: tuple[Portal, Portal], report: Report, options: argparse.Nam
             "resources": "",
             "now": moment,
             "expires_at": moment + LIFETIME,
-            "application_id": application.id,
+            "client_id": application.client_id,
             "version": application.version,
         }
 

@@ -24,7 +24,8 @@ INSERT_ACCESS_TOKEN = Compiled(
             slot("now"),
             slot("expires_at"),
         ).where(
-            Application.id == slot("application_id"),
+            # By what SQLite's index of what tokens ask begins with.
+            Application.client_id == slot("client_id"),
             Application.version == slot("version"),
             Application.disabled_at.is_null(),
         ),

@@ -53,7 +53,7 @@ def issue_access_token(
         resources=" ".join(resources),
         now=moment,
         expires_at=expires_at,
-        application_id=client.id,
+        client_id=client.client_id,
         version=client.version,
     )
     if stored != 1:

@@ -49,7 +49,9 @@ def down() -> None:
 
 
 #: SQLite alone has it.
-LIVE_SECRETS = "application_secret_live"
+TOKENS_ASK = {"application_secret_live", "application_asked"}
+#: Unique in the model; there only with a condition, which every row meets.
+CLIENT_ID = ("application", "client_id", "application_client_id")
 #: What search needs and no model describes: PostgreSQL's indexes, SQLite's tables.
 SEARCH_INDEXES = {
     f"{table}_{kind}" for table in ("application", "user_account") for kind in ("prefix", "search")
@@ -67,7 +69,10 @@ def differences() -> str:
         extra = [index for index in found.drop_indexes if index.name in SEARCH_INDEXES]
         assert {index.name for index in extra} in (set(), SEARCH_INDEXES)
     else:
-        extra = [index for index in found.drop_indexes if index.name == LIVE_SECRETS]
+        extra = [it for it in found.drop_indexes if it.name in (*TOKENS_ASK, CLIENT_ID[2])]
+        missing = [it for it in found.add_indexes if (it.table, *it.columns) == CLIENT_ID[:2]]
+        for index in missing:
+            found.add_indexes.remove(index)
     for index in extra:
         found.drop_indexes.remove(index)
     return str(found)

@@ -1,9 +1,13 @@
 """What a process keeps of the applications that it has seen, and when it reads them again."""
 
 import pytest
+from peewee import IntegrityError
 
+from portal.database import database
+from portal.models import Application
 from portal.models.client import StaleClient
 from portal.models.client_cache import ClientCache
+from tests.engines import only_on_sqlite
 
 
 @pytest.fixture
@@ -57,3 +61,25 @@ def test_half_of_an_application_never_goes_with_another_half_of_a_later_one(clie
     assert clients.current(rp.client_id, whole=True).redirect_uris == (
         "https://later.example.org/callback",
     )
+
+
+@only_on_sqlite
+def test_a_token_reads_indexes_alone_of_an_application_that_nobody_knows(rp):
+    rp.token("client_credentials")  # what is noted once a day is noted
+    asked = []
+    database.obj.query_hooks.append(asked.append)
+    try:
+        assert rp.token("client_credentials").status_code == 200
+    finally:
+        database.obj.query_hooks.clear()
+    asked = [it for it in asked if it.sql.startswith(("SELECT", "INSERT INTO \"access_token\""))]
+    assert len(asked) == 2
+    for it in asked:
+        plan = database.execute_sql(f"EXPLAIN QUERY PLAN {it.sql}", it.params).fetchall()
+        assert all("USING COVERING INDEX" in step for *_, step in plan), plan
+
+
+def test_two_applications_never_have_one_client_id(rp):
+    row = dict(rp.application.__data__, id=rp.application.id + 1)
+    with pytest.raises(IntegrityError):
+        Application.insert(row).execute()
