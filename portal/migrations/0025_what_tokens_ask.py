@@ -28,4 +28,5 @@ def down(migrator, db):
 
 def keep_apart(db, condition):
     db.execute_sql("DROP INDEX application_client_id")
-    db.execute_sql(f"CREATE UNIQUE INDEX application_client_id ON application (client_id) {condition}")
+    it = "UNIQUE INDEX application_client_id ON application (client_id)"
+    db.execute_sql(f"CREATE {it} {condition}")

@@ -72,7 +72,7 @@ def test_a_token_reads_indexes_alone_of_an_application_that_nobody_knows(rp):
         assert rp.token("client_credentials").status_code == 200
     finally:
         database.obj.query_hooks.clear()
-    asked = [it for it in asked if it.sql.startswith(("SELECT", "INSERT INTO \"access_token\""))]
+    asked = [it for it in asked if it.sql.startswith(("SELECT", 'INSERT INTO "access_token"'))]
     assert len(asked) == 2
     for it in asked:
         plan = database.execute_sql(f"EXPLAIN QUERY PLAN {it.sql}", it.params).fetchall()
