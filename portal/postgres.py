@@ -301,6 +301,16 @@ def giving_back(app: Callable, database: PooledPostgres) -> Callable:
             # Before the body is sent: whoever reads slowly holds no connection.
             give_back()
         # A body that is made while it is sent may have taken another one.
-        return body if isinstance(body, list) else ClosingIterator(body, give_back)
+        return body if isinstance(body, list) else ClosingIterator(_parts(body), give_back)
+
+    def _parts(body: Iterable[bytes]) -> Iterator[bytes]:
+        """Each may be made in another thread, which keeps no connection either."""
+        try:
+            for part in body:
+                give_back()
+                yield part
+        finally:
+            if hasattr(body, "close"):
+                body.close()
 
     return call

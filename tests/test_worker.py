@@ -8,12 +8,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import uvicorn
 
-from portal import bounded_http, worker
-from portal.wsgi_bridge import ask, environ_of
+from portal import audit, bounded_http, worker, wsgi_bridge
+from portal.wsgi_bridge import ask, environ_of, with_body
 
 
 def tell(environ, start_response) -> list[bytes]:
@@ -242,3 +243,43 @@ def test_a_body_is_closed_when_it_was_read():
     iter_of = type("Lazy", (), {"__iter__": lambda s: iter([b"a"]), "close": Body().close})()
     assert ask(application, {}).body == b"a"
     assert closed == [True]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_a_download_signs_nobody_else_in(app, browser_of, alice, monkeypatch, ending):
+    """Its rows are made after the answer has begun, in threads that answer others meanwhile."""
+    with app.app_context():
+        for _ in range(4):
+            audit.record("person.reset_link", actor=alice, person=alice)
+    cookie = browser_of(alice).get_cookie("portal_session")
+    address = f"/admin/audit/events.{ending}"
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        signed_in = environ_for(address) | {"HTTP_COOKIE": f"portal_session={cookie.value}"}
+        with monkeypatch.context() as patch:
+            patch.setattr(wsgi_bridge, "STREAMED_BYTES", 0)
+            download = one.submit(ask, app.wsgi_app, signed_in).result()
+        assert download.status == 200
+        body = [download.body]
+        for thread in (one, other):
+            assert one.submit(ask, app.wsgi_app, environ_for(address)).result().status == 303
+            body.append(thread.submit(next, download.more).result())
+        body.append(other.submit(b"".join, download.more).result())
+        assert b"".join(body).count(b"person.reset_link") == 4
+        assert one.submit(ask, app.wsgi_app, environ_for(address)).result().status == 303
+
+
+def environ_for(path: str) -> dict:
+    """The environment of a plain GET, as a worker makes it."""
+    scope = {
+        "server": ("localhost", 80),
+        "client": ("127.0.0.1", 1),
+        "method": "GET",
+        "path": path,
+        "query_string": b"",
+        "http_version": "1.1",
+        "scheme": "http",
+        "headers": [(b"host", b"localhost")],
+    }
+    environ = environ_of(scope)
+    with_body(environ, b"")
+    return environ

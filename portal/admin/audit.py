@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import Response as FlaskResponse
-from flask import request, stream_with_context
+from flask import request
 from werkzeug.wrappers import Response
 
 from portal.admin import blueprint
@@ -177,7 +177,7 @@ def _download(mimetype: str, ending: str, write: Any) -> Response:
     search, problems = _search(asked)
     if problems:  # not the whole log instead of a part
         return see_other(page)
-    response = FlaskResponse(stream_with_context(write(_all(search))), mimetype=mimetype)
+    response = FlaskResponse(write(_all(search)), mimetype=mimetype)
     response.headers["Content-Disposition"] = f'attachment; filename="audit-log.{ending}"'
     response.headers["Cache-Control"] = "no-store"
     return response
