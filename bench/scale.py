@@ -174,6 +174,7 @@ def _inserts(sides: tuple[Portal, Portal], report: Report, options: argparse.Nam
             "now": moment,
             "expires_at": moment + LIFETIME,
             "client_id": application.client_id,
+            "application_id": application.id,
             "version": application.version,
         }
 

@@ -24,8 +24,11 @@ INSERT_ACCESS_TOKEN = Compiled(
             slot("now"),
             slot("expires_at"),
         ).where(
-            # By what SQLite's index of what tokens ask begins with.
+            # SQLite's index of what tokens ask begins with the client ID, and "+ 0" keeps it from
+            # looking the row up by its id; an application that was deleted and imported again has
+            # the same client ID, and soon the same version, but never the same id.
             Application.client_id == slot("client_id"),
+            (Application.id + 0) == slot("application_id"),
             Application.version == slot("version"),
             Application.disabled_at.is_null(),
         ),

@@ -54,6 +54,7 @@ def issue_access_token(
         now=moment,
         expires_at=expires_at,
         client_id=client.client_id,
+        application_id=client.id,
         version=client.version,
     )
     if stored != 1:

@@ -7,6 +7,7 @@ from portal.database import database
 from portal.models import Application
 from portal.models.client import StaleClient
 from portal.models.client_cache import ClientCache
+from tests.cli.conftest import flask  # noqa: F401
 from tests.engines import only_on_sqlite
 
 
@@ -83,3 +84,14 @@ def test_two_applications_never_have_one_client_id(rp):
     row = dict(rp.application.__data__, id=rp.application.id + 1)
     with pytest.raises(IntegrityError):
         Application.insert(row).execute()
+
+
+def test_the_secret_of_a_deleted_application_is_not_that_of_its_successor(rp, flask, tmp_path):  # noqa: F811
+    for _ in range(3):  # this process knows it
+        assert rp.token("client_credentials").status_code == 200
+    before, file = rp.application.version, tmp_path / "application.json"
+    file.write_text(flask("application", "export", rp.client_id, "--json").out)
+    assert flask("application", "delete", rp.client_id).code == 0
+    assert flask("application", "import", str(file)).code == 0
+    Application.update(version=before).execute()
+    assert rp.token("client_credentials").status_code == 401
