@@ -4,6 +4,8 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable
+from contextvars import copy_context
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -67,11 +69,11 @@ class Observer:
             raise
         finally:
             if self.counts or self.logs:
-                took = perf_counter() - began
-                if NOTE in environ:
-                    environ[NOTE] = lambda: self._note(environ, line[:3], took)
+                note = partial(self._note, environ, line[:3], perf_counter() - began)
+                if NOTE in environ:  # with the request's id, which is no longer set by then
+                    environ[NOTE] = partial(copy_context().run, note)
                 elif not again:
-                    self._note(environ, line[:3], took)
+                    note()
             logs.request_id.reset(before)
 
     def _fail(self, environ: Environ, start_response: Callable) -> Iterable[bytes]:

@@ -314,6 +314,8 @@ def test_two_workers_count_together_and_log_as_json(start, environ, tmp_path):
     routes = [line["route"] for line in lines if line["logger"] == "portal.access"]
     assert routes.count("/oauth/token") == issued
     assert routes.count("/metrics") == 4
+    # Whoever waited for the disk, too, is found by the id that the answer carried.
+    assert len({line["request_id"] for line in lines}) == len(lines)
     assert secret not in str(lines)
     assert token not in str(lines)
 
