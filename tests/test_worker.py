@@ -14,6 +14,8 @@ import pytest
 import uvicorn
 
 from portal import audit, bounded_http, worker, wsgi_bridge
+from portal.database import database, on_sqlite
+from portal.postgres import giving_back
 from portal.wsgi_bridge import ask, environ_of, with_body
 
 
@@ -253,19 +255,20 @@ def test_a_download_signs_nobody_else_in(app, browser_of, alice, monkeypatch, en
             audit.record("person.reset_link", actor=alice, person=alice)
     cookie = browser_of(alice).get_cookie("portal_session")
     address = f"/admin/audit/events.{ending}"
+    portal = app.wsgi_app if on_sqlite() else giving_back(app.wsgi_app, database.obj)
     with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
         signed_in = environ_for(address) | {"HTTP_COOKIE": f"portal_session={cookie.value}"}
         with monkeypatch.context() as patch:
             patch.setattr(wsgi_bridge, "STREAMED_BYTES", 0)
-            download = one.submit(ask, app.wsgi_app, signed_in).result()
+            download = one.submit(ask, portal, signed_in).result()
         assert download.status == 200
         body = [download.body]
         for thread in (one, other):
-            assert one.submit(ask, app.wsgi_app, environ_for(address)).result().status == 303
+            assert one.submit(ask, portal, environ_for(address)).result().status == 303
             body.append(thread.submit(next, download.more).result())
         body.append(other.submit(b"".join, download.more).result())
         assert b"".join(body).count(b"person.reset_link") == 4
-        assert one.submit(ask, app.wsgi_app, environ_for(address)).result().status == 303
+        assert one.submit(ask, portal, environ_for(address)).result().status == 303
 
 
 def environ_for(path: str) -> dict:
