@@ -13,6 +13,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 #: What a request's line and headers may come to, and how long they may take.
 HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 30
+#: So long a connection that nobody uses waits at the end for a request that is on its way.
+LINGER_SECONDS = 0.5
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -20,6 +22,12 @@ class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1, with an end to the size of a request's head and the time it takes."""
 
     _head = 0
+    #: Whether a request has begun whose head is not complete.
+    _reads_head = False
+    #: The server ends: whoever asks now is answered, and told to ask elsewhere next time.
+    _ends = False
+    #: What comes is no longer read: it could not be understood.
+    _is_deaf = False
     _timer: asyncio.TimerHandle | None = None
     #: What the parser took in last, and what a new one must take in again.
     _taken, _again = b"", b""
@@ -32,7 +40,20 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Who has said all may still listen: True keeps the connection for the answers."""
+        return self._close_after_answers()
+
+    def shutdown(self) -> None:
+        if self._is_idle():
+            self._ends = True
+            self.loop.call_later(LINGER_SECONDS, self._close_if_idle)
+        else:
+            super().shutdown()
+
     def data_received(self, data: bytes) -> None:
+        if self._is_deaf:
+            return
         self._head += len(data)
         while data:
             self._taken, self._again = data, b""
@@ -40,16 +61,24 @@ class BoundedProtocol(HttpToolsProtocol):
             data = self._again
         if self._head > HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The request line and headers are too long.")
-        elif self._head and self._timer is None:
+        elif self._reads_head and self._timer is None:
             self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
+    def on_message_begin(self) -> None:
+        self._reads_head = True
+        super().on_message_begin()
+
     def on_headers_complete(self) -> None:
-        self._head = 0
+        self._head, self._reads_head = 0, False
         self._stop_timer()
         if not self.parser.should_upgrade():
             super().on_headers_complete()
             if self.scope["method"] != "HEAD":  # whose answers have nothing else
                 self.cycle.transport = OnePiece(self.transport)  # type: ignore[assignment]
+            # Trailers, which come after the body, are no headers (RFC 9110 §6.5.1).
+            self.headers = []
+            if self._ends:
+                self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         self._head = 0
@@ -59,6 +88,26 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head = 0
         if not self.parser.should_upgrade():
             super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """After the answers to the requests before; of what comes later nothing is read."""
+        self._is_deaf = self._close_after_answers()
+        if not self._is_deaf:
+            super().send_400_response(msg)
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _close_if_idle(self) -> None:
+        if self._is_idle():
+            self.transport.close()
+
+    def _close_after_answers(self) -> bool:
+        """False when no whole request waits for its answer."""
+        if self._is_idle() or self.cycle.more_body:
+            return False
+        self.cycle.keep_alive = False
+        return True
 
     def _unsupported_upgrade_warning(self) -> None:
         """Stay with HTTP/1.1 where another protocol is offered (RFC 9110 §7.8), as Java does.

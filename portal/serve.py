@@ -72,7 +72,8 @@ def run(listening: socket.socket, workers: int, threads: int, on_ready: Callable
     def work() -> None:
         worker.run(app, listening, threads, GRACE_SECONDS, is_alone=workers == 1)
 
-    team = Team(workers, work)
+    # Once the workers have let go of it, too, whoever connects is refused and goes elsewhere.
+    team = Team(workers, work, listening.close)
     threading.Thread(target=_when_ready, args=(listening, on_ready), daemon=True).start()
     team.work()
 
@@ -80,15 +81,18 @@ def run(listening: socket.socket, workers: int, threads: int, on_ready: Callable
 class Team:
     """Processes that do the same; one that dies is replaced until the team is told to stop."""
 
-    def __init__(self, size: int, task: Callable[[], None]) -> None:
-        self._size, self._task = size, task
+    def __init__(
+        self, size: int, task: Callable[[], None], on_stop: Callable[[], None] = lambda: None
+    ) -> None:
+        self._size, self._task, self._on_stop = size, task, on_stop
         self._members: list[BaseProcess] = []
         self._stops = False
 
     def work(self) -> None:
-        """Return when every member has ended, after SIGTERM or Ctrl+C."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop())
+        """Return when every member has ended, after SIGTERM, Ctrl+C or the terminal's end."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:  # nohup
+                signal.signal(number, lambda *_: self._stop())
         while not self._stops:
             self._fill()
             wait([member.sentinel for member in self._members])
@@ -101,8 +105,8 @@ class Team:
     def _fill(self) -> None:
         self._members = [member for member in self._members if member.is_alive()]
         while len(self._members) < self._size and not self._stops:
-            # Ctrl+C goes to the whole group, but the members hear of it from here.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            # These go to the whole group, but the members hear of them from here.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
             member = fork.Process(target=self._member)
             member.start()
             self._members.append(member)
@@ -114,6 +118,7 @@ class Team:
 
     def _stop(self) -> None:
         self._stops = True
+        self._on_stop()
         for member in self._members:
             member.terminate()
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -50,7 +50,7 @@ BODY_SECONDS = 60
 KEEP_ALIVE_SECONDS = 75
 
 #: Half a form must not be acted upon. Nobody is there to read why.
-CUT = Answer(400, [("Content-Length", "0")], b"")
+CUT = Answer(400, [("Content-Length", "0"), ("Connection", "close")], b"")
 
 
 def run(
@@ -155,13 +155,28 @@ class Worker:
         headers = encoded(answer.headers)
         if ENDLESS in environ:
             headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         body, more = answer.body, answer.more
-        while more is not None:
-            await send({"type": "http.response.body", "body": body, "more_body": True})
-            body = await _in(self._pages, next, more, b"")
-            more = more if body else None
+        if more is not None and environ["SERVER_PROTOCOL"] == "HTTP/1.0":  # which knows no chunks
+            body, more = body + await _in(self._pages, b"".join, more), None
+            headers.append((b"content-length", str(len(body)).encode()))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        if more is not None:
+            body = await self._send_on(body, more, send, receive)
         await send({"type": "http.response.body", "body": body})
+
+    async def _send_on(
+        self, body: bytes, more: Iterator[bytes], send: Callable, receive: Callable
+    ) -> bytes:
+        """Send an answer while it is made, for as long as somebody listens; returns its end."""
+        gone = asyncio.ensure_future(_until_gone(receive))
+        try:
+            while body and not gone.done():
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+                body = await _in(self._pages, next, more, b"")
+        finally:
+            gone.cancel()
+            await _in(self._pages, more.close)  # type: ignore[attr-defined]
+        return body
 
     def _pool_for(self, path: str) -> ThreadPoolExecutor:
         if path in WATCHED:
@@ -255,6 +270,11 @@ class Flushes:
 
 def _in(pool: ThreadPoolExecutor, call: Callable, *arguments: Any) -> asyncio.Future:
     return asyncio.get_running_loop().run_in_executor(pool, call, *arguments)
+
+
+async def _until_gone(receive: Callable) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _receive(environ: Environ, receive: Callable) -> bool:

@@ -215,6 +215,56 @@ def test_sigterm_under_load_cuts_no_request(start):
     assert {answer for answer in answers if answer not in resets} == {200}
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_connection_that_is_kept_open_is_told_of_the_end_and_not_reset(start, number):
+    """A proxy would answer its own client 502 for each that is closed under its hands."""
+    server = start("--demo", "--workers", "2")
+    server.ready()
+    kept = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=5) for _ in range(6)]
+    for connection in kept:
+        get_over(connection)
+    os.killpg(server.process.pid, number)  # SIGHUP goes to all of them, as from a terminal
+    told = 0
+    while kept:
+        connection = kept.pop(0)
+        if get_over(connection) == "close":
+            told += 1
+            connection.close()
+        else:
+            kept.append(connection)
+    assert told == 6
+    assert server.process.wait(20) == 0
+
+
+def get_over(connection: http.client.HTTPConnection) -> str | None:
+    """Ask over an open connection; what the answer says about keeping it."""
+    connection.request("GET", "/healthz")
+    answer = connection.getresponse()
+    assert answer.status == 200
+    answer.read()
+    return answer.getheader("Connection")
+
+
+def test_a_file_has_one_date(start):
+    server = start("--demo")
+    server.ready()
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)) as connection:
+        connection.request("GET", "/static/portal.css")
+        assert len(connection.getresponse().headers.get_all("Date")) == 1
+
+
+def test_nohup_keeps_it_running(environ, start):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        server = start("--demo")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    server.ready()
+    os.killpg(server.process.pid, signal.SIGHUP)
+    time.sleep(0.5)
+    assert server.get("/healthz") == 200
+
+
 def test_ctrl_c_ends_it_at_once(start):
     server = start("--demo")
     server.ready()

@@ -22,6 +22,9 @@ from portal.wsgi_bridge import ask, environ_of, with_body
 def tell(environ, start_response) -> list[bytes]:
     """An application that says what it was asked."""
     body = environ["wsgi.input"].read()
+    if environ["PATH_INFO"] == "/endless":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return endless()  # type: ignore[return-value]
     if environ["PATH_INFO"] == "/long":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return (b"x" * 100_000 for _ in range(30))  # type: ignore[return-value]
@@ -29,6 +32,18 @@ def tell(environ, start_response) -> list[bytes]:
     content = text.encode("latin-1") + b"|" + body
     start_response("200 OK", [("Content-Length", str(len(content)))])
     return [content]
+
+
+def endless() -> Iterator[bytes]:
+    try:
+        while True:
+            yield b"x" * 100_000
+    finally:
+        ended.set()
+
+
+#: Set once nobody makes the endless answer any more.
+ended = threading.Event()
 
 
 @pytest.fixture
@@ -213,6 +228,73 @@ def test_a_long_answer_is_sent_while_it_is_made(connect):
 def test_headers_reach_the_application_as_pep_3333_says(connect, headers, seen):
     found = answer(connect(), b"GET /p HTTP/1.1\r\nHost: h\r\n" + headers + b"\r\n")
     assert found.endswith(b"\r\n\r\n" + seen)
+
+
+def test_trailers_are_no_headers(connect):
+    """A proxy that sets a header does not set it again after the body."""
+    head = b"POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+    found = answer(connect(), head + b"3\r\nabc\r\n0\r\nX-One: forged\r\n\r\n")
+    assert found.endswith(b"/a|-|-|abc")
+
+
+def test_a_body_in_small_pieces_leaves_the_connection_its_time(connect):
+    connection = connect()
+    connection.sendall(b"POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for piece in (b"3\r\n", b"abc\r\n"):
+        time.sleep(0.05)
+        connection.sendall(piece)
+    assert answer(connection, b"0\r\n\r\n").endswith(b"/a|-|-|abc")
+    time.sleep(0.8)  # longer than a head may take
+    assert answer(connection, b"GET /b HTTP/1.1\r\nHost: h\r\n\r\n").endswith(b"/b|-|-|")
+
+
+def test_a_second_head_that_came_with_the_first_has_its_time_too(connect):
+    connection = connect()
+    connection.sendall(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /b HT")
+    began = time.monotonic()
+    assert everything(connection).endswith(b"/a|-|-|")
+    assert 0.2 < time.monotonic() - began < 3
+
+
+def test_who_sends_half_a_body_keeps_no_connection(connect):
+    connection = connect()
+    head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n"
+    assert answer(connection, head + b"half").startswith(b"HTTP/1.1 400 ")
+    assert everything(connection) == b""
+
+
+@pytest.mark.parametrize("more", [b"GARBAGE\r\n\r\n", b"GET /b HTTP/1.1\r\nX: " + b"x" * 70_000])
+def test_what_cannot_be_read_takes_nobodys_answer(connect, more):
+    connection = connect()
+    connection.sendall(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n" + more)
+    found = everything(connection)
+    assert found.startswith(b"HTTP/1.1 200 ")
+    assert b"/a|-|-|" in found
+    assert b"/b" not in found
+
+
+def test_who_has_said_all_still_hears_the_answer(connect):
+    connection = connect()
+    connection.sendall(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
+    connection.shutdown(socket.SHUT_WR)
+    assert everything(connection).endswith(b"/a|-|-|")
+
+
+def test_http_1_0_gets_no_chunks(connect):
+    connection = connect()
+    connection.sendall(b"GET /long HTTP/1.0\r\n\r\n")
+    head, _, body = everything(connection).partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    assert body == b"x" * 3_000_000
+
+
+def test_an_answer_ends_where_nobody_listens(connect):
+    ended.clear()
+    connection = connect()
+    connection.sendall(b"GET /endless HTTP/1.1\r\nHost: h\r\n\r\n")
+    connection.recv(65536)
+    connection.close()
+    assert ended.wait(5)
 
 
 def test_a_path_is_read_as_utf_8_and_handed_on_as_bytes():
