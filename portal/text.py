@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from flask import Flask
 
 from portal.clock import now
+from portal.letters import printable
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
@@ -71,5 +72,5 @@ def plural(count: int, noun: str) -> str:
 
 
 def init_app(app: Flask) -> None:
-    for function in (ago, until, date, initials, iso, lasting, plural):
+    for function in (ago, until, date, initials, iso, lasting, plural, printable):
         app.add_template_filter(function)

@@ -10,7 +10,7 @@ PORTAL = ROOT / "portal"
 
 #: A module may import from its own layer and from those before it.
 LAYERS = (
-    {"settings", "clock", "credentials", "disk", "logs", "patience"},
+    {"settings", "clock", "credentials", "disk", "letters", "logs", "patience"},
     {"database", "fetch", "mail", "pipeline", "postgres", "silence"},
     {"models"},
     {

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from portal.clock import now
-from portal.models.user import has_control_characters
+from portal.letters import has_control_characters
 
 LONGEST_LINE = 200
 LONGEST_URL = 500

@@ -17,6 +17,7 @@ from portal.credentials import (
     password_needs_rehash,
 )
 from portal.database import on_sqlite, transaction
+from portal.letters import can_be_seen, has_control_characters
 from portal.models.authorization_code import AuthorizationCode
 from portal.models.base import EpochField, IdField, Record
 from portal.models.compiled import Compiled, load, slot
@@ -35,20 +36,11 @@ USERNAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,63}")
 EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,189}")
 #: /admin/users/new is the page that adds people.
 RESERVED_USERNAMES = frozenset({"new"})
-#: Characters that turn the text around them: "Wiki<RLO>…" could read as another's name.
-BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def fold(text: str) -> str:
     """One spelling for all ways to write a name: NFKC, case-folded, trimmed."""
     return unicodedata.normalize("NFKC", text).strip().casefold()
-
-
-def has_control_characters(text: str) -> bool:
-    """Whether there is anything in one line of text that is no letter, sign or space."""
-    return any(
-        unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in BIDI_CONTROLS for c in text
-    )
 
 
 def username_problem(username: str) -> str | None:
@@ -78,7 +70,7 @@ def name_problem(name: str) -> str | None:
     """What to change about a full name; None when it may be used."""
     if len(name) > MAXIMUM_NAME:
         return f"Shorten the name to at most {MAXIMUM_NAME} characters."
-    if name and all(unicodedata.category(c) in ("Cf", "Zs") for c in name):
+    if name and not can_be_seen(name):
         return "Enter a name that can be seen, or none."
     if has_control_characters(name):
         return "Leave tabs, line breaks and other control characters out of the name."

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from portal.letters import can_be_seen, has_control_characters, printable
 from portal.models.application import (
     AUTHORIZATION_CODE,
     CLIENT_CREDENTIALS,
@@ -18,7 +19,6 @@ from portal.models.application import (
 )
 from portal.models.scope import PERSONAL
 from portal.models.signing_key import ALGORITHMS
-from portal.models.user import has_control_characters
 from portal.oauth.redirect_uris import LONGEST, is_loopback, is_private_use, problem
 from portal.oauth.resources import is_resource
 
@@ -108,6 +108,8 @@ def _name(settings: Settings) -> Iterator[Problem]:
         yield Problem("name", f"Shorten the name to at most {NAME_LENGTH} characters.")
     elif has_control_characters(name):
         yield Problem("name", "Remove the invisible characters from the name.")
+    elif not can_be_seen(name):
+        yield Problem("name", "Enter a name that can be seen.")
 
 
 def _grants(settings: Settings) -> Iterator[Problem]:
@@ -270,5 +272,4 @@ def _loopback(settings: Settings) -> bool:
 
 def _shown(text: str) -> str:
     """A value as a message may repeat it: short and printable."""
-    clean = "".join(c if c.isprintable() else "�" for c in text)
-    return clean if len(clean) <= 80 else f"{clean[:79]}…"
+    return printable(text, 80)

@@ -9,6 +9,8 @@ from collections.abc import Collection
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from portal.letters import printable
+
 LONGEST = 2000
 #: Where plain http stays on the person's own computer (RFC 8252 §7.3).
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -313,8 +315,7 @@ def _bare(name: str, text: str) -> str:
         text = text.removesuffix("//").removesuffix(":")
     if name == "port":
         text = text.removeprefix(":")
-    text = "".join(c if c.isprintable() else "�" for c in text)
-    return text if len(text) <= 60 else f"{text[:59]}…"
+    return printable(text, 60)
 
 
 def _listed(words: list[str]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from authlib.oauth2 import OAuth2Error
 
+from portal.letters import printable
 from portal.models.refusal import CODE_FLOW_OFF
 
 BAD_CLIENT = "Invalid client ID or secret"
@@ -34,9 +35,7 @@ class Reason:
 
     def advice(self, detail: str) -> str:
         """The hint, with what was sent where it names that: short and printable."""
-        clean = "".join(c if c.isprintable() else "�" for c in ", ".join(detail.split()))
-        short = clean if len(clean) <= SENT_LENGTH else f"{clean[: SENT_LENGTH - 1]}…"
-        return self.hint.replace(SENT, short)
+        return self.hint.replace(SENT, printable(", ".join(detail.split()), SENT_LENGTH))
 
 
 #: What may stand in an `error_description`, whatever was sent.

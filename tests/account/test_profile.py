@@ -121,6 +121,7 @@ class TestWhatIsRefused:
             ("name", "a\0b", "control characters out of the name."),
             ("name", "Wiki\u202eecila", "control characters out of the name."),
             ("name", "\u200b\u200b", "Enter a name that can be seen, or none."),
+            ("name", "\u3164 \u2800", "Enter a name that can be seen, or none."),
             ("given_name", "a\tb", "control characters out of the given name."),
             ("nickname", "a\u2028b", "control characters out of the nickname."),
             ("family_name", "x" * 201, "Shorten the family name to at most 200 characters."),

@@ -199,6 +199,10 @@ REFUSED = [
     ({"name": "x" * 101}, "Shorten the name"),
     ({"name": "Wi\0ki"}, "invisible characters"),
     ({"name": "Wi\u202eki"}, "invisible characters"),
+    *[
+        ({"name": name}, "that can be seen")
+        for name in ("\u200b", "\xad", "\u2800 \u3164", "\u0301")
+    ],
     ({"owner": None}, "Enter the owner"),
     ({"owner": ""}, "Enter the owner"),
     ({"owner": "nobody"}, "Nobody here is called nobody"),

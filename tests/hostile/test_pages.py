@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
-from portal.models import Application, User
+from portal.models import Application, Refusal, User
 from tests.conftest import ISSUER
 from tests.factories import PASSWORD, csrf_token, make_application, make_scope, post
 from tests.flows import RelyingApp
@@ -216,3 +216,21 @@ def test_fetches_no_client_names_an_address_that_the_portal_fetches(rp, browser_
         response = rp.authorize(browser_of(bob), **{name: "http://169.254.169.254/latest"})
         assert "not_supported" in response.location
     assert rp.authorize(browser_of(bob), client_id="https://127.0.0.1/id").status_code == 400
+
+
+@pytest.mark.parametrize("turn", ["\u202e", "\u2066", "\u200b", "\x1b"])
+def test_text_what_turns_or_hides_letters_is_shown_as_a_mark(rp, browser_of, alice, turn):
+    """An address may not read as another one to whoever decides whether to save it."""
+    sent = f"https://wiki.example.org/{turn}callback"
+    admin = browser_of(alice)
+    refused = [rp.authorize(admin, redirect_uri=sent), rp.authorize(admin, client_id=f"a{turn}b")]
+    cases = admin.get("/admin/doctor")
+    shown = [*refused, cases, admin.get(f"/admin/applications/{rp.client_id}")]
+    references = {row.reference for row in Refusal.select()}
+    shown += [admin.get(f"/admin/doctor/{reference}") for reference in references]
+    assert len(references) >= 2
+    for response in shown:
+        assert response.status_code in (200, 400)
+        assert turn not in response.text
+    assert "�" in refused[0].text
+    assert "�" in cases.text
