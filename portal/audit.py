@@ -12,8 +12,9 @@ from typing import Any
 from flask import current_app, has_request_context, request
 from flask_login import current_user
 
+from portal.copying import see_whole
 from portal.credentials import derive_key
-from portal.database import on_sqlite, transaction
+from portal.database import database, on_sqlite, transaction
 from portal.models import Application, AuditEvent, Scope, SigningKey, User
 from portal.text import iso
 
@@ -137,7 +138,8 @@ def record(
     The actor is the person who is signed in, unless given; the portal when it acts `by_itself`.
     `subject` is the name of what it was done to, where neither `application` nor `person` says it.
     `before` and `after` hold what changed, by name; never a secret. Last, since other writers of
-    the log wait until the transaction ends. WrongSecretKey for a command with another secret key.
+    the log wait until the transaction ends. A command gets WrongSecretKey with another secret key,
+    and HalfCopied on a database that holds a part of a portal.
     """
     assert event in EVENTS, event
     actor = actor or _signed_in()
@@ -153,8 +155,11 @@ def record(
         "before": before,
         "after": after,
     }
+    if told["actor"] == COMMAND_LINE:
+        # The server starts neither then nor with another secret key. What was added here, the rest
+        # of the copy would not find in its place, and a row sealed with that key would look forged.
+        see_whole(database.obj)
     if told["actor"] == COMMAND_LINE and not event.startswith(WITH_ANY_KEY):
-        # The server does not start with another secret key. A row that it sealed would look forged.
         SigningKey.see_that_they_open(derive_key(_secret_key(), "signing keys"))
     parts = _parts.get()
     if parts is None:

@@ -99,6 +99,7 @@ def _import(file: Database, target: Database, total: int, on_progress: OnProgres
     migrate(target)
     with target.atomic():
         copying.clear(target)  # takes locks: requests wait until all is there
+        copying.end(target)  # one into this database, which is over now
         _copy_all(file, target, on_progress, total)
 
 

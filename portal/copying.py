@@ -37,6 +37,10 @@ class CopyRefused(Exception):
     """The copy cannot be made as asked: one line that says what to change."""
 
 
+class HalfCopied(Exception):
+    """Only a part of a portal is in the database: one line that says what to do."""
+
+
 class Compared(NamedTuple):
     """A table's rows in both databases, and whether what they hold is the same."""
 
@@ -110,11 +114,15 @@ def end(target: Database) -> None:
         CopyPlace.drop_table()
 
 
-def unfinished(database: Database) -> str | None:
-    """The source of a copy into this database that is not whole; None when there is none."""
+def see_whole(database: Database) -> None:
+    """Raise HalfCopied while a copy into this database has not come to its end."""
     with CopyPlace.bind_ctx(database):
         place = CopyPlace.get_or_none() if CopyPlace.table_exists() else None
-    return place.source if place else None
+    if place:
+        raise HalfCopied(
+            f"The database holds only a part of {place.source}: run that flask --app wsgi db copy"
+            " again."
+        )
 
 
 def is_used(database: Database) -> bool:

@@ -16,7 +16,6 @@ from portal.cli.command import (
     BadInput,
     Failure,
     command,
-    half_copied,
     note,
     print_json,
     print_table,
@@ -92,8 +91,7 @@ def backup(file: Path, force: bool, as_json: bool) -> None:
             raise BadInput(f"{file} is there already: choose another name, or use --force.")
     except OSError as error:
         raise Failure(f"{file} cannot be written: {error.strerror}.") from None
-    if source := copying.unfinished(database.obj):
-        raise BadInput(half_copied(source))
+    copying.see_whole(database.obj)
     with _refusals(), _bar("Backing up") as on_progress:
         try:
             counts = backups.write_backup(database.obj, file, on_progress)

@@ -11,6 +11,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 from peewee import DatabaseError, InterfaceError
 
+from portal.copying import HalfCopied
 from portal.database import (
     Unwritable,
     database,
@@ -47,7 +48,7 @@ def _one_line() -> Iterator[None]:
         raise
     except click.UsageError as error:
         raise BadInput(" ".join(error.format_message().split())) from None
-    except WrongSecretKey as error:
+    except (HalfCopied, WrongSecretKey) as error:
         raise Failure(str(error)) from None
     except (DatabaseError, InterfaceError) as error:
         raise Failure(_database_trouble(error)) from None
@@ -84,11 +85,6 @@ def upgrade_needed() -> str | None:
         f"There is no portal in {where} yet: check DATABASE_URL, or make a new one with flask --app"
         " wsgi db upgrade."
     )
-
-
-def half_copied(source: str) -> str:
-    """What to do about a database into which a portal has not been copied to the end."""
-    return f"The database holds only a part of {source}: run that flask --app wsgi db copy again."
 
 
 class Command(click.Command):

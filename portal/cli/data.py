@@ -22,7 +22,8 @@ from portal.cli.command import (
     note,
     print_json,
 )
-from portal.database import migrate
+from portal.copying import see_whole
+from portal.database import database, migrate
 from portal.models import Lease, Scope
 from portal.oauth import current_server
 from portal.text import plural
@@ -52,6 +53,7 @@ def upgrade_database() -> list[str]:
     The first signing keys are made here, so that no request has to wait for them.
     """
     names = migrate()
+    see_whole(database.obj)
     Scope.add_built_in()
     current_server().keys.prepare()
     return names
@@ -82,6 +84,7 @@ def cleanup(as_json: bool) -> None:
 
     Safe to interrupt and to run again; a server that runs does the same by itself.
     """
+    see_whole(database.obj)
     shown = time.monotonic()
 
     def show(kind: str, gone: int) -> None:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from peewee import DatabaseError, InterfaceError, SqliteDatabase
 
 from portal import mail
-from portal.cli.command import half_copied, upgrade_needed
+from portal.cli.command import upgrade_needed
 from portal.clock import now, now_ms
-from portal.copying import unfinished
+from portal.copying import HalfCopied, see_whole
 from portal.credentials import ID_BITS
 from portal.database import database, describe, is_missing, pending_migrations
 from portal.htmx import LOCAL_FILE
@@ -153,8 +153,10 @@ def _schema(settings: Settings) -> Finding:
     where = describe(settings.database_url)
     if is_missing():
         return bad("database", str(upgrade_needed()))
-    if source := unfinished(database.obj):
-        return bad("database", half_copied(source))
+    try:
+        see_whole(database.obj)
+    except HalfCopied as half:
+        return bad("database", str(half))
     if pending := pending_migrations():
         return bad(
             "database",

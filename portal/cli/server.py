@@ -10,14 +10,13 @@ from portal.cli.command import (
     Failure,
     command,
     current_settings,
-    half_copied,
     note,
     print_json,
     upgrade_needed,
 )
 from portal.cli.data import upgrade_database
 from portal.cli.demo import Demo, make_demo, ready_block
-from portal.copying import unfinished
+from portal.copying import see_whole
 from portal.database import close_database, database
 from portal.metrics import NoFolder, shared_between_workers
 from portal.oauth import current_server
@@ -64,9 +63,8 @@ def _prepare(port: int, with_demo: bool) -> Demo | None:
         demo = make_demo(_issuer(port))
     elif missing := upgrade_needed():
         raise Failure(missing)
-    elif source := unfinished(database.obj):
-        raise Failure(half_copied(source))
     else:
+        see_whole(database.obj)
         # One line now rather than an error a request.
         current_server().keys.prepare()
     # The workers open their own connections.

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from peewee import AutoField, CompositeKey
 
+from portal import copying
 from portal.credentials import new_id
-from portal.database import connect, database, migrate
+from portal.database import connect, connected, database, migrate
 from portal.models import TABLES, AccessToken, Application, Refusal, Scope, SigningKey, User
 from tests.conftest import SECRET_KEY
 from tests.engines import on_both_engines
@@ -193,10 +194,22 @@ def test_a_target_that_was_used_before_the_copy_was_whole(lived_in, flask, setti
     served = run(url, "-m", "flask", "--app", "wsgi", "serve", "--port", "1")
     assert served.returncode == 1
     assert "holds only a part of" in served.stderr
-    for command in (["backup", str(tmp_path / "half.db")], ["doctor"]):
+    before = (tmp_path / "elsewhere.db").read_bytes()
+    for command in (
+        ["backup", str(tmp_path / "half.db")],
+        ["doctor"],
+        ["user", "create", "eve", "--email", "eve@example.org"],
+        ["keys", "rotate", "all"],
+        ["keys", "rotate", "all", "--now"],
+        ["demo"],
+        ["db", "upgrade"],
+        ["cleanup"],
+        ["serve", "--demo", "--port", "1"],
+    ):
         done = run(url, "-m", "flask", "--app", "wsgi", *command)
         assert done.returncode
-        assert "holds only a part of" in done.stdout + done.stderr
+        assert "holds only a part of" in done.stdout + done.stderr, (command, done.stderr)
+    assert (tmp_path / "elsewhere.db").read_bytes() == before
     assert not (tmp_path / "half.db").exists()
     assert "--restart" in flask("db", "copy", settings.database_url, url).complaint
     assert flask("db", "copy", settings.database_url, url, "--restart").code == 0
@@ -325,6 +338,25 @@ def test_restoring_takes_back_what_happened_since_and_running_portals_notice(
     Application.get().change(scopes=["openid"])
     refused = lived_in.token("client_credentials", scope="reports:read")
     assert refused.get_json()["error"] == "invalid_scope"
+
+
+@to_both_engines
+def test_a_restore_takes_the_place_of_a_copy_that_was_not_finished(
+    lived_in, flask, settings, elsewhere, tmp_path
+):
+    assert flask("db", "copy", settings.database_url, elsewhere).code == 0
+    with connected(elsewhere) as target, copying.CopyPlace.bind_ctx(target):
+        copying.CopyPlace.create_table()
+        copying.CopyPlace.insert(table_name="user_account", source="another").execute()
+    assert flask("backup", str(tmp_path / "kept.db")).code == 0
+    program = ["-m", "flask", "--app", "wsgi"]
+    refused = run(elsewhere, *program, "user", "disable", "bob")
+    assert "holds only a part of another" in refused.stderr
+    done = run(elsewhere, *program, "restore", str(tmp_path / "kept.db"), "--force")
+    assert done.returncode == 0, done.stderr
+    assert (
+        run(elsewhere, *program, "user", "create", "eve", "--email", "e@e.example").returncode == 0
+    )
 
 
 @on_both_engines
