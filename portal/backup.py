@@ -13,6 +13,7 @@ from peewee import Database, DatabaseError
 from portal import copying
 from portal.database import Sqlite, connected, is_missing, migrate, newer_migrations
 from portal.disk import settle
+from portal.letters import printable
 from portal.models import TABLES, Application, SigningKey
 from portal.models.signing_key import WrongSecretKey
 
@@ -21,6 +22,8 @@ PAGES = 4096
 #: Restored applications get a version that no running process can have in memory.
 LOWEST_VERSION, VERSIONS = 2**20, 2**30
 
+#: Letters of what SQLite says that an error repeats.
+MOST_REPEATED = 200
 #: What SQLite says of a file that is no database, or a damaged one.
 NO_DATABASE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 
@@ -44,7 +47,7 @@ def write_backup(source: Database, path: Path, on_progress: OnProgress) -> dict[
         else:
             _export(source, made, on_progress)
         with _opened(made) as file:
-            _see_whole(file, "The database", "restore an earlier backup")
+            see_whole(file, "The database", "restore an earlier backup")
             counts = _counted(file)
         made.replace(path)
     return counts
@@ -63,7 +66,7 @@ def restore_backup(
         made = Path(folder) / "portal.db"
         _copy_file(path, made)
         with _opened(made) as file:
-            _see_whole(file, str(path), "use another backup")
+            see_whole(file, str(path), "use another backup")
             _check_release(file, path)
             if not force and not is_missing(target) and copying.is_used(target):
                 raise BackupRefused(
@@ -154,6 +157,8 @@ def _opened(path: Path) -> Iterator[Database]:
 def _copy_file(path: Path, made: Path) -> None:
     """Copy a backup, and see that it is one; what comes later changes the copy alone."""
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise BackupRefused(f"{path} is no ordinary file: copy it into one first.")
         with path.open("rb") as file:
             begins = file.read(16)
     except OSError as error:
@@ -165,7 +170,10 @@ def _copy_file(path: Path, made: Path) -> None:
             closing(sqlite3.connect(made)) as copy,
         ):
             file.backup(copy)
+            copy.text_factory = bytes  # damage is not always UTF-8
             tables = {name for (name,) in copy.execute("SELECT name FROM sqlite_master")}
+    except UnicodeDecodeError:  # not even its schema is
+        tables = set()
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", None) not in NO_DATABASE:
             raise BackupRefused(
@@ -173,7 +181,7 @@ def _copy_file(path: Path, made: Path) -> None:
                 " with room for it."
             ) from None
         tables = set()
-    if begins != b"SQLite format 3\0" or not {"schema_migration", "user_account"} <= tables:
+    if begins != b"SQLite format 3\0" or not {b"schema_migration", b"user_account"} <= tables:
         raise BackupRefused(f"{path} is not a backup of Portal, or it is damaged.")
 
 
@@ -201,14 +209,14 @@ def _renew_versions(file: Database) -> None:
         Application.update(version=version).execute()
 
 
-def _see_whole(file: Database, what: str, remedy: str) -> None:
+def see_whole(file: Database, what: str, remedy: str) -> None:
     """Let SQLite look at every page; BackupRefused with the remedy when one is damaged."""
     try:
         found = [line for (line,) in file.execute_sql("PRAGMA integrity_check").fetchall()]
-    except (DatabaseError, sqlite3.Error) as error:
+    except (DatabaseError, sqlite3.Error, UnicodeDecodeError) as error:
         found = [str(error)]
     if found != ["ok"]:
-        reason = " ".join(found[0].split())
+        reason = printable(" ".join(found[0].split()), MOST_REPEATED)
         raise BackupRefused(f"{what} is damaged ({reason}): {remedy}.")
 
 

@@ -100,7 +100,10 @@ class Sqlite(SqliteDatabase):
         # SQLite would make one: at a mistyped address, or while the right one is away.
         if not self.is_there:
             raise OperationalError("there is no such file")
-        connection = super()._connect()  # type: ignore[misc]
+        try:
+            connection = super()._connect()  # type: ignore[misc]
+        except UnicodeDecodeError:  # the driver's, about what SQLite says of it
+            raise OperationalError("its schema is damaged") from None
         if not patience.this.patient:
             connection.execute(f"PRAGMA busy_timeout = {MOMENT_MS}")
         if self.maps_file:

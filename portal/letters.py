@@ -17,6 +17,11 @@ def has_control_characters(text: str) -> bool:
     )
 
 
+def is_whole(text: str) -> bool:
+    """Whether there is no half of a character in it, which neither UTF-8 nor a database takes."""
+    return not any(unicodedata.category(c) == "Cs" for c in text)
+
+
 def can_be_seen(text: str) -> bool:
     """Whether a reader finds anything where the text stands."""
     return any(c not in BLANK and unicodedata.category(c) not in UNSEEN for c in text)

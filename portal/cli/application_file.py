@@ -22,6 +22,7 @@ from portal.cli.application_settings import (
 )
 from portal.cli.command import BadInput, command, print_json
 from portal.cli.users import person_named
+from portal.letters import is_whole
 from portal.models import Application, User
 from portal.oauth.application_rules import RESERVED_CLIENT_IDS
 
@@ -213,6 +214,8 @@ def _problem(entry: object) -> str | None:
         texts = not isinstance(value, list) or all(isinstance(item, str) for item in value)
         if not isinstance(value, kind) or not texts:
             return f"{key} must be {KINDS[kind]}."
+        if not is_whole(str(value)):
+            return f"{key} holds half a character: write all of it."
     if not CLIENT_ID.fullmatch(entry.get("client_id", "")):
         return "Give a client_id of letters, digits and . _ ~ -, at most 100."
     return None

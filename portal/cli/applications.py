@@ -148,7 +148,10 @@ def update(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Change the settings that are given; a list replaces the former list ("" empties it)."""
+    """Change the settings that are given; a list replaces the former list.
+
+    "" empties a list that may be empty, such as --redirect-uri "".
+    """
     with transaction():
         row = find(client_id)
         day = given.pop("trust_until")

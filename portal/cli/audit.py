@@ -74,7 +74,7 @@ def list_events(
 )
 def verify(expect: str | None, known: tuple[str, ...], as_json: bool) -> None:
     """Check the whole log; names the rows that were changed or are missing (exit code 1)."""
-    accepted = [_span(text) for text in known]
+    accepted = _joined([_span(text) for text in known])
     matched = HEAD.fullmatch(expect) if expect is not None else None
     if expect is not None and not matched:
         raise BadInput("Give --expect as verify prints the head: the id, or the id:seal.")
@@ -115,6 +115,17 @@ def _span(text: str) -> Span:
     if not matched or int(matched[2] or matched[1]) < int(matched[1]):
         raise BadInput(f"{text!r} names no rows: write --known 7, or --known 1-7.")
     return int(matched[1]), int(matched[2] or matched[1])
+
+
+def _joined(spans: list[Span]) -> list[Span]:
+    """Spans that overlap or lie side by side as one: `check` finds one, however it is named."""
+    joined: list[Span] = []
+    for first, to in sorted(spans):
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = joined[-1][0], max(to, joined[-1][1])
+        else:
+            joined.append((first, to))
+    return joined
 
 
 def _is_within(span: Span, others: list[Span]) -> bool:

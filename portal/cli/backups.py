@@ -58,6 +58,8 @@ def copy(source: str, target: str, restart: bool, as_json: bool) -> None:
         _at(target, makes=True) as other,
         _bar("Copying") as on_progress,
     ):
+        if isinstance(one, Sqlite):
+            backups.see_whole(one, describe(source), "restore a backup first")
         copying.begin(one, other, _name(source), restart)
         compared = _copy(one, other, on_progress)
         if all(row.same for row in compared):
@@ -85,6 +87,8 @@ def backup(file: Path, force: bool, as_json: bool) -> None:
     try:
         if file.is_dir() or not file.parent.is_dir():
             raise BadInput(f"{file} must be the name of a file in a folder that is there.")
+        if file.is_symlink() or (file.exists() and not file.is_file()):
+            raise BadInput(f"{file} is no ordinary file: choose another name.")
         if file.exists() and on_sqlite() and file.samefile(database.obj.database):
             raise BadInput(f"{file} is the portal's own database: choose another name.")
         if file.exists() and not force:

@@ -20,11 +20,14 @@ from portal.database import (
     on_sqlite,
     pending_migrations,
 )
+from portal.letters import is_whole, printable
 from portal.models.signing_key import WrongSecretKey
 from portal.settings import Settings
 
 #: Wide enough for a redirect URI; a table that goes to a file is never cut.
 PIPE_WIDTH = 200
+#: Letters of a command line that an error repeats.
+MOST_REPEATED = 200
 
 
 class BadInput(click.ClickException):
@@ -90,9 +93,13 @@ def upgrade_needed() -> str | None:
 class Command(click.Command):
     """A command whose errors are one line each."""
 
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+    def make_context(
+        self, info_name: str | None, args: list[str], *rest: Any, **extra: Any
+    ) -> click.Context:
         with _one_line():
-            return super().make_context(*args, **kwargs)
+            if not all(map(is_whole, args)):
+                raise BadInput(f"This is not UTF-8: {printable(' '.join(args), MOST_REPEATED)}")
+            return super().make_context(info_name, args, *rest, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         with _one_line():

@@ -181,6 +181,9 @@ def test_verify_names_all_that_was_changed_and_vouches_for_the_rest(flask, alice
     assert "Changed or missing: rows 2, 4 to 7." in answer.err
     assert "Changed or missing: row 2." in flask("audit", "verify", "--known", "3-8").err
     assert "rows 4 to 7." in flask("audit", "verify", "--known", "2", "--known", "5-9").err
+    for parts in (("4", "5-7"), ("4-6", "6-7")):  # side by side, or over each other
+        known = [word for part in ("2", *parts) for word in ("--known", part)]
+        assert flask("audit", "verify", *known).code == 0
     known = flask("audit", "verify", "--known", "2", "--known", "1-7")
     assert (known.code, "Not vouched for: rows 2, 4 to 7" in known.out) == (0, True)
     answer = flask("audit", "verify", "--known", "1-7", "--json")

@@ -434,6 +434,41 @@ def test_a_backup_with_damaged_pages_is_named(lived_in, flask, tmp_path):
     assert flask("user", "list").code == 0
 
 
+@pytest.mark.parametrize("damage", ["schema", "pages"])
+def test_damage_is_said_in_a_line_before_anything_is_written(lived_in, flask, tmp_path, damage):
+    file, url = tmp_path / "kept.db", f"sqlite:///{tmp_path}/elsewhere.db"
+    assert flask("backup", str(file)).code == 0
+    whole = file.read_bytes()
+    if damage == "schema":
+        file.write_bytes(whole.replace(b"CREATE TABLE", b"CREATE \xff\xfe\xfdLE"))
+    else:
+        file.write_bytes(whole[: 4096 * 5] + b"\xff" * 40_000 + whole[4096 * 5 + 40_000 :])
+    told = flask("restore", str(file), "--force").complaint
+    assert str(file) in told
+    assert "damaged" in told
+    answer = flask("db", "copy", f"sqlite:///{file}", url)
+    assert answer.code
+    assert "damaged" in answer.err
+    assert answer.err.count("\n") == 1
+    with closing(sqlite3.connect(tmp_path / "elsewhere.db")) as raw:
+        assert raw.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_a_backup_is_an_ordinary_file(lived_in, flask, tmp_path, kind):
+    """`--force` must not put a file in the place of a device or a link."""
+    file, target = tmp_path / "odd", tmp_path / "precious"
+    target.write_text("precious")
+    if kind == "link":
+        file.symlink_to(target)
+    else:
+        os.mkfifo(file)
+        assert "no ordinary file" in flask("restore", str(file), "--force").complaint
+    assert "no ordinary file" in flask("backup", str(file), "--force").complaint
+    assert file.is_symlink() or file.is_fifo()
+    assert target.read_text() == "precious"
+
+
 def test_a_backup_of_a_newer_release_is_refused_and_one_of_an_older_is_migrated(
     lived_in, flask, settings, tmp_path
 ):
