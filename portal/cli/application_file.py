@@ -214,7 +214,7 @@ def _problem(entry: object) -> str | None:
         texts = not isinstance(value, list) or all(isinstance(item, str) for item in value)
         if not isinstance(value, kind) or not texts:
             return f"{key} must be {KINDS[kind]}."
-        if not is_whole(str(value)):
+        if not all(map(is_whole, value if isinstance(value, list) else [str(value)])):
             return f"{key} holds half a character: write all of it."
     if not CLIENT_ID.fullmatch(entry.get("client_id", "")):
         return "Give a client_id of letters, digits and . _ ~ -, at most 100."
