@@ -85,6 +85,11 @@ class Sqlite(SqliteDatabase):
             pass
         return True
 
+    def is_writable(self) -> bool:
+        """Ask it; whether rows can be added: not so on a disk that is mounted to be read only."""
+        self.execute_sql("SELECT 1")
+        return os.access(self.database, os.W_OK) and os.access(Path(self.database).parent, os.W_OK)
+
     def make_file(self) -> None:
         """Make an empty file, and its folder, unless it is there. Raises Unwritable."""
         folder = Path(self.database).parent

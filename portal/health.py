@@ -18,6 +18,7 @@ PATIENCE_SECONDS = 1.5
 OK = "ok"
 PENDING = "migrations pending"
 AWAY = "database cannot be used"
+READ_ONLY = "database can only be read"
 SILENT = "database does not answer"
 
 
@@ -58,7 +59,7 @@ class Readiness:
         self._complete: Database | None = None
 
     def status(self) -> str:
-        """OK, PENDING, AWAY or SILENT."""
+        """OK, PENDING, AWAY, READ_ONLY or SILENT."""
         if isinstance(database.obj, SqliteDatabase):
             status = self.ask()
         else:
@@ -70,16 +71,14 @@ class Readiness:
 
     def ask(self) -> str:
         try:
-            if self._complete is database.obj:
-                database.execute_sql("SELECT 1")
-                return OK
-            self.pending = pending_migrations()
-            if self.pending:
-                return PENDING
-            self._complete = database.obj
+            if self._complete is not database.obj:
+                self.pending = pending_migrations()
+                if self.pending:
+                    return PENDING
+                self._complete = database.obj
+            return OK if database.is_writable() else READ_ONLY
         except (DatabaseError, InterfaceError):
             return AWAY
-        return OK
 
     def _joint_question(self) -> "Question":
         with self._lock:

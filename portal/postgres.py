@@ -155,6 +155,10 @@ class PooledPostgres(PostgresqlDatabase):
         finally:
             self._slots.release()
 
+    def is_writable(self) -> bool:
+        """Ask it; whether rows can be added: not so on a standby."""
+        return self.execute_sql("SHOW transaction_read_only").fetchone() == ("off",)
+
     def execute_at_once(self, sql: str, parameters: Sequence[object]) -> Any:
         """Like `execute_sql`, on a cursor that the connection's next such statement reuses."""
         if pipeline.this.pipeline is not None:

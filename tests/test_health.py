@@ -1,11 +1,14 @@
 """Ready or not: what load balancers are told, and how soon."""
 
+import os
 import socket
+import subprocess
 import time
 
 import pytest
 
 from portal.database import close_database, database, migrate, open_database
+from tests.cli.conftest import flask  # noqa: F401
 from tests.postgres.cluster import what_is_missing
 from tests.requirements import require
 
@@ -46,6 +49,53 @@ def test_a_file_that_is_moved_away_is_not_replaced_by_an_empty_one(client, tmp_p
     (tmp_path / "away.db").rename(path)
     assert client.get("/readyz").status_code == 200
     database.close()
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """Let nobody write to a file for the length of a block."""
+    frozen = []
+
+    def freeze(path) -> None:
+        if os.geteuid():
+            path.chmod(0o400)
+        elif subprocess.run(["chattr", "+i", path], capture_output=True).returncode:
+            pytest.skip("root can write to every file here")
+        frozen.append(path)
+
+    def thaw() -> None:
+        while frozen:
+            path = frozen.pop()
+            path.chmod(0o600) if os.geteuid() else subprocess.run(["chattr", "-i", path])
+
+    yield freeze, thaw
+    thaw()
+
+
+def test_not_ready_where_nothing_can_be_written(client, tmp_path, read_only, flask):  # noqa: F811
+    freeze, thaw = read_only
+    open_database(f"sqlite:///{tmp_path}/frozen.db")
+    migrate()
+    assert client.get("/readyz").status_code == 200
+    freeze(tmp_path / "frozen.db")
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.get_json()["status"]) == (503, "database can only be read")
+    assert "can only be read, so nobody gets a token: let the portal" in flask("doctor").out
+    thaw()
+    assert client.get("/readyz").status_code == 200
+    database.close()
+
+
+@pytest.mark.postgres
+def test_not_ready_on_a_standby(client, postgres):
+    open_database(postgres.create("standby"))
+    migrate()
+    assert client.get("/readyz").status_code == 200
+    database.execute_sql("SET default_transaction_read_only = on")
+    database.close()
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.get_json()["status"]) == (503, "database can only be read")
+    close_database()
 
 
 def test_not_ready_when_the_file_is_no_database(client, tmp_path):

@@ -15,7 +15,7 @@ from portal.cli.command import upgrade_needed
 from portal.clock import now, now_ms
 from portal.copying import HalfCopied, see_whole
 from portal.credentials import ID_BITS
-from portal.database import database, describe, is_missing, pending_migrations
+from portal.database import database, describe, is_missing, on_sqlite, pending_migrations
 from portal.htmx import LOCAL_FILE
 from portal.models import AccessToken, SigningKey, User
 from portal.models.signing_key import WrongSecretKey
@@ -162,6 +162,14 @@ def _schema(settings: Settings) -> Finding:
             "database",
             f"{where} lacks {', '.join(pending)}: run flask --app wsgi db upgrade",
         )
+    if not database.is_writable():
+        remedy = (
+            "let the portal's user write to that file and its folder, on a disk that is not mounted"
+            " to be read only"
+            if on_sqlite()
+            else "give the primary server, where default_transaction_read_only is off"
+        )
+        return bad("database", f"{where} can only be read, so nobody gets a token: {remedy}")
     return good("database", f"{where} answers and has the schema of this release")
 
 
