@@ -80,15 +80,16 @@ class PageSessions(SecureCookieSessionInterface):
         or that is behind another node's, would sign people out.
         """
         serializer = self.get_signing_serializer(app)
-        if cookie not in self._known and serializer is not None:
+        known = self._known.get(cookie)  # once: another thread may clear them
+        if known is None and serializer is not None:
             try:
-                read = json.dumps(serializer.loads(cookie))
+                known = json.dumps(serializer.loads(cookie))
             except BadSignature:
                 return None
             if len(self._known) >= KNOWN_COOKIES:
                 self._known.clear()
-            self._known[cookie] = read
-        return self._known.get(cookie)
+            self._known[cookie] = known
+        return known
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         if session.modified:

@@ -65,6 +65,8 @@ class Application(Record):
     """A piece of software that asks this portal for tokens."""
 
     id = IdField()
+    #: Kept apart, on SQLite, by an index with a condition (migration 0025 says why): whoever makes
+    #: this table anew there must make that index, too, and not the one that peewee would.
     client_id = TextField(unique=True)
     name = TextField()
     name_key = TextField()

@@ -103,7 +103,7 @@ def merge_some(table: type[Record]) -> bool:
 
 def is_short(text: str) -> bool:
     """Whether only the beginning of a name is looked at."""
-    return len(fold(text)) < TRIGRAM
+    return min(len(text.strip()), len(fold(text))) < TRIGRAM  # ß is folded to ss
 
 
 def is_one_of(field: Field, ids: Sequence[int] | Value) -> Any:

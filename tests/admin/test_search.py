@@ -215,6 +215,10 @@ def test_a_person_is_found_by_the_name_as_it_is_written(browser, alice):
         assert search(browser, text) == ["His own"], text
         assert names(browser.get("/admin/users", query_string={"q": text})) == ["Jürgen Groß"]
     assert search(browser, "Groß%") == []
+    make_application(jg, name="Straßamt")
+    assert search(browser, "straßa") == ["Straßamt"]
+    make_application(jg, name="ßamt")  # "ßa" is three letters when it is folded
+    assert search(browser, "ßa") == ["ßamt"]
 
 
 def test_too_many_people_are_told_from_too_many_applications(browser, monkeypatch):

@@ -115,6 +115,13 @@ def test_the_columns_are_those_that_the_models_would_make(empty):
     assert described() == migrated
 
 
+def test_on_sqlite_tokens_are_not_looked_up_by_what_keeps_client_ids_apart(empty):
+    migrate()
+    if isinstance(database.obj, SqliteDatabase):
+        rows = database.execute_sql("SELECT sql FROM sqlite_master WHERE name = ?", CLIENT_ID[2:])
+        assert rows.fetchone()[0].endswith("(client_id) WHERE id > 0")
+
+
 def test_migrating_again_changes_nothing_and_keeps_the_rows(empty):
     migrate()
     Scope.add_built_in()
