@@ -17,10 +17,10 @@ TEST_PREFIX = "PORTAL_TEST_"
 MAY_BE_ZERO = {
     "PORTAL_PROXY_HOPS",
     "PORTAL_REFRESH_RETRY_SECONDS",
-    "PORTAL_PRIVATE_LOGOUT_URIS",
-    "PORTAL_ACCESS_LOG",
     "PORTAL_SWEEP_SECONDS",
 }
+#: On or off.
+SWITCHES = {"PORTAL_PRIVATE_LOGOUT_URIS", "PORTAL_ACCESS_LOG"}
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SENDER = re.compile(r"[!-?A-~]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 DAY = 24 * 60 * 60
@@ -180,6 +180,10 @@ def _read(environ: Mapping[str, str], env: str, secret: bool) -> str | None:
 def _parse(env: str, text: str, kind: object) -> object:
     if kind is not int:
         return text
+    if env in SWITCHES:
+        if text not in ("0", "1"):
+            raise SettingError(f"{env} must be 1 (on) or 0 (off), not {text!r}.")
+        return int(text)
     least = 0 if env in MAY_BE_ZERO else 1
     if not (text.isascii() and text.isdigit()) or int(text) < least:
         raise SettingError(f"{env} must be a whole number of at least {least}, not {text!r}.")
@@ -243,6 +247,8 @@ def check_database_url(url: str) -> None:
     if url == "sqlite:///":
         raise SettingError("DATABASE_URL must name a file, such as sqlite:///instance/portal.db.")
     if url.startswith("sqlite:"):
+        if "?" in url:
+            raise SettingError("DATABASE_URL: a SQLite file takes no parameters; leave out the ?.")
         return
     try:
         parts = urlsplit(url)
