@@ -198,6 +198,8 @@ def statements(app):
         def hook(event) -> None:
             seen.append(event.sql)
 
+        # Else the block's first request would write them, if another second begins before it.
+        app.extensions["portal.oauth"].write_notes()
         hooks = database.obj.query_hooks
         hooks.append(hook)
         try:
