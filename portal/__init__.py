@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask
 from flask_login import current_user
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -36,12 +36,6 @@ class Portal(Flask):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """The function itself: none is async, and Flask would look at each at every request."""
         return func
-
-    def send_static_file(self, filename: str) -> Response:
-        """As Flask does, without a `Date`: the server adds its own."""
-        answer = super().send_static_file(filename)
-        del answer.headers["Date"]
-        return answer
 
 
 def create_app(settings: Settings | None = None) -> Flask:

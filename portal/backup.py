@@ -209,10 +209,10 @@ def _renew_versions(file: Database) -> None:
         Application.update(version=version).execute()
 
 
-def see_whole(file: Database, what: str, remedy: str) -> None:
+def see_whole(file: Database, what: str, remedy: str, pragma: str = "integrity_check") -> None:
     """Let SQLite look at every page; BackupRefused with the remedy when one is damaged."""
     try:
-        found = [line for (line,) in file.execute_sql("PRAGMA integrity_check").fetchall()]
+        found = [line for (line,) in file.execute_sql(f"PRAGMA {pragma}").fetchall()]
     except (DatabaseError, sqlite3.Error, UnicodeDecodeError) as error:
         found = [str(error)]
     if found != ["ok"]:

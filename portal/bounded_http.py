@@ -29,6 +29,8 @@ class BoundedProtocol(HttpToolsProtocol):
     #: What comes is no longer read: it could not be understood.
     _is_deaf = False
     _timer: asyncio.TimerHandle | None = None
+    #: The request that is being answered; `cycle` is the one that was read last.
+    _running: Any = None
     #: What the parser took in last, and what a new one must take in again.
     _taken, _again = b"", b""
 
@@ -39,6 +41,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         super().connection_lost(exc)
+        if self.pipeline:  # uvicorn tells the last request alone that nobody listens
+            self._running.disconnected = True
+            self._running.message_event.set()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Who has said all may still listen: True keeps the connection for the answers."""
@@ -61,7 +70,7 @@ class BoundedProtocol(HttpToolsProtocol):
             data = self._again
         if self._head > HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The request line and headers are too long.")
-        elif self._reads_head and self._timer is None:
+        elif self._timer is None and (self._reads_head or self._is_forgotten()):
             self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
     def on_message_begin(self) -> None:
@@ -95,6 +104,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._is_deaf:
             super().send_400_response(msg)
 
+    def _is_forgotten(self) -> bool:
+        """Whether nothing ends an idle connection: any byte, such as a blank line, keeps it."""
+        return self.timeout_keep_alive_task is None and self._is_idle()
+
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
@@ -104,6 +117,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _close_after_answers(self) -> bool:
         """False when no whole request waits for its answer."""
+        if self.pipeline and self.cycle.more_body:  # half a request behind whole ones
+            self.pipeline.popleft()
+            self.cycle = self.pipeline[0][0] if self.pipeline else self._running
         if self._is_idle() or self.cycle.more_body:
             return False
         self.cycle.keep_alive = False

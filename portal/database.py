@@ -88,7 +88,8 @@ class Sqlite(SqliteDatabase):
     def is_writable(self) -> bool:
         """Ask it; whether rows can be added: not so on a disk that is mounted to be read only."""
         self.execute_sql("SELECT 1")
-        return os.access(self.database, os.W_OK) and os.access(Path(self.database).parent, os.W_OK)
+        path = Path(self.database).resolve()  # beside which SQLite writes its log
+        return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
     def make_file(self) -> None:
         """Make an empty file, and its folder, unless it is there. Raises Unwritable."""

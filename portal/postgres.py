@@ -304,17 +304,16 @@ def giving_back(app: Callable, database: PooledPostgres) -> Callable:
         finally:
             # Before the body is sent: whoever reads slowly holds no connection.
             give_back()
+        if isinstance(body, list):
+            return body
         # A body that is made while it is sent may have taken another one.
-        return body if isinstance(body, list) else ClosingIterator(_parts(body), give_back)
+        ends = [body.close] if hasattr(body, "close") else []
+        return ClosingIterator(_parts(body), [*ends, give_back])
 
     def _parts(body: Iterable[bytes]) -> Iterator[bytes]:
         """Each may be made in another thread, which keeps no connection either."""
-        try:
-            for part in body:
-                give_back()
-                yield part
-        finally:
-            if hasattr(body, "close"):
-                body.close()
+        for part in body:
+            give_back()
+            yield part
 
     return call

@@ -28,6 +28,8 @@ GRACE_SECONDS = 7
 READY_SECONDS = 60
 #: A worker that dies at once is not replaced faster than this.
 RESPAWN_SECONDS = 0.5
+#: What ends the server.
+ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 fork = multiprocessing.get_context("fork")
 
@@ -90,11 +92,13 @@ class Team:
 
     def work(self) -> None:
         """Return when every member has ended, after SIGTERM, Ctrl+C or the terminal's end."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in ENDS:
             if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:  # nohup
                 signal.signal(number, lambda *_: self._stop())
         while not self._stops:
             self._fill()
+            if self._stops:
+                break
             wait([member.sentinel for member in self._members])
             lost = [member for member in self._members if not member.is_alive()]
             if lost and not self._stops:
@@ -105,14 +109,19 @@ class Team:
     def _fill(self) -> None:
         self._members = [member for member in self._members if member.is_alive()]
         while len(self._members) < self._size and not self._stops:
-            # These go to the whole group, but the members hear of them from here.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
             member = fork.Process(target=self._member)
             member.start()
             self._members.append(member)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _member(self) -> None:
+        # The others go to the whole group, but the members hear of them from the parent, by this
+        # one; what the parent does at it is not for them.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        if self._stops:
+            return
         threading.Thread(target=_end_with_parent, daemon=True).start()
         self._task()
 

@@ -11,6 +11,8 @@ from email.utils import parseaddr
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from portal.letters import is_whole
+
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 #: Names that the test suite reads; the server leaves them alone.
 TEST_PREFIX = "PORTAL_TEST_"
@@ -174,7 +176,10 @@ def _read(environ: Mapping[str, str], env: str, secret: bool) -> str | None:
         if not text:
             raise SettingError(f"{env}_FILE is empty: write the value into {path}.")
         return text
-    return environ.get(env, "").strip() or None
+    text = environ.get(env, "").strip()
+    if not is_whole(text):
+        raise SettingError(f"{env} must be UTF-8.")
+    return text or None
 
 
 def _parse(env: str, text: str, kind: object) -> object:

@@ -13,6 +13,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
@@ -57,14 +58,12 @@ def run(
     app: Flask, listening: socket.socket, threads: int, grace_seconds: int, *, is_alone: bool
 ) -> None:
     """Answer requests until SIGTERM; those under way are finished, within `grace_seconds`."""
-    # uvicorn raises the signal again when it is done.
-    signal.signal(signal.SIGTERM, lambda *_: None)
     if is_alone:
         map_file()
     sweep.start(app)
     checkpoint.start()
-    server = app.extensions["portal.oauth"]
-    worker = Worker(app.wsgi_app, threads, server.write_notes)
+    write_notes = app.extensions["portal.oauth"].write_notes
+    worker = Worker(app.wsgi_app, threads, write_notes)
     config = uvicorn.Config(
         worker.handle,
         interface="asgi3",
@@ -80,8 +79,15 @@ def run(
         callback_notify=worker.each_second,
         timeout_notify=0,  # as often as it looks at the clock: once a second
     )
-    PoliteServer(config, worker).run(sockets=[listening])
-    server.write_notes()
+    server = PoliteServer(config, worker)
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
+    # Until uvicorn listens to it, and when it raises it again at its end.
+    signal.signal(signal.SIGTERM, end)
+    server.run(sockets=[listening])
+    write_notes()
 
 
 class PoliteServer(uvicorn.Server):
@@ -157,7 +163,7 @@ class Worker:
             headers.append((b"connection", b"close"))
         body, more = answer.body, answer.more
         if more is not None and environ["SERVER_PROTOCOL"] == "HTTP/1.0":  # which knows no chunks
-            body, more = body + await _in(self._pages, b"".join, more), None
+            body, more = await self._gathered(body, more, receive), None
             headers.append((b"content-length", str(len(body)).encode()))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         if more is not None:
@@ -175,8 +181,18 @@ class Worker:
                 body = await _in(self._pages, next, more, b"")
         finally:
             gone.cancel()
-            await _in(self._pages, more.close)  # type: ignore[attr-defined]
+            await _in(self._pages, _close, more)
         return body
+
+    async def _gathered(self, body: bytes, more: Iterator[bytes], receive: Callable) -> bytes:
+        """All of an answer, when somebody waits for it."""
+        parts: list[bytes] = []
+
+        async def keep(message: dict[str, Any]) -> None:
+            parts.append(message["body"])
+
+        await self._send_on(body, more, keep, receive)
+        return b"".join(parts)
 
     def _pool_for(self, path: str) -> ThreadPoolExecutor:
         if path in WATCHED:
@@ -270,6 +286,11 @@ class Flushes:
 
 def _in(pool: ThreadPoolExecutor, call: Callable, *arguments: Any) -> asyncio.Future:
     return asyncio.get_running_loop().run_in_executor(pool, call, *arguments)
+
+
+def _close(body: Any) -> None:
+    with suppress(ValueError):  # a thread still makes its next part, and nobody waits any more
+        body.close()
 
 
 async def _until_gone(receive: Callable) -> None:

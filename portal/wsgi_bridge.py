@@ -115,8 +115,8 @@ def _closing(body: Any, context: Context) -> Iterator[bytes]:
 
 
 def encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """The headers of an answer as ASGI takes them."""
-    return [(_name(name), value.encode("latin-1")) for name, value in headers]
+    """The headers of an answer as ASGI takes them; the date of a file's, the server adds itself."""
+    return [(_name(name), value.encode("latin-1")) for name, value in headers if name != "Date"]
 
 
 @lru_cache(256)

@@ -58,7 +58,7 @@ def read_only(tmp_path):
 
     def freeze(path) -> None:
         if os.geteuid():
-            path.chmod(0o400)
+            path.chmod(0o500 if path.is_dir() else 0o400)
         elif subprocess.run(["chattr", "+i", path], capture_output=True).returncode:
             pytest.skip("root can write to every file here")
         frozen.append(path)
@@ -66,7 +66,7 @@ def read_only(tmp_path):
     def thaw() -> None:
         while frozen:
             path = frozen.pop()
-            path.chmod(0o600) if os.geteuid() else subprocess.run(["chattr", "-i", path])
+            path.chmod(0o700) if os.geteuid() else subprocess.run(["chattr", "-i", path])
 
     yield freeze, thaw
     thaw()
@@ -96,6 +96,19 @@ def test_not_ready_on_a_standby(client, postgres):
     answer = client.get("/readyz")
     assert (answer.status_code, answer.get_json()["status"]) == (503, "database can only be read")
     close_database()
+
+
+def test_a_link_to_the_file_is_ready_where_the_link_cannot_be_written(client, tmp_path, read_only):
+    freeze, _ = read_only
+    for folder in ("real", "links"):
+        (tmp_path / folder).mkdir()
+    open_database(f"sqlite:///{tmp_path}/real/portal.db")
+    migrate()
+    (tmp_path / "links" / "portal.db").symlink_to(tmp_path / "real" / "portal.db")
+    open_database(f"sqlite:///{tmp_path}/links/portal.db")
+    freeze(tmp_path / "links")
+    assert client.get("/readyz").status_code == 200
+    database.close()
 
 
 def test_not_ready_when_the_file_is_no_database(client, tmp_path):

@@ -265,6 +265,20 @@ def test_nohup_keeps_it_running(environ, start):
     assert server.get("/healthz") == 200
 
 
+@pytest.mark.parametrize("milliseconds", [0, 5, 15, 50, 200])
+def test_it_ends_as_soon_as_it_has_begun(start, milliseconds):
+    server = start("--demo")
+    deadline = time.monotonic() + START_SECONDS
+    while len(workers_of(server)) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    time.sleep(milliseconds / 1000)
+    code, seconds = server.stop()
+    assert code == 0
+    assert seconds < 5
+    assert "Traceback" not in server.process.stderr.read()
+
+
 def test_ctrl_c_ends_it_at_once(start):
     server = start("--demo")
     server.ready()

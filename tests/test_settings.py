@@ -108,6 +108,7 @@ def test_names_for_the_tests_are_left_alone(tmp_path):
         ("PORTAL_LOG_LEVEL", "INFO"),
         ("PORTAL_ACCESS_LOG", "yes"),
         ("PORTAL_PRIVATE_LOGOUT_URIS", "2"),
+        ("PORTAL_SECRET_KEY", "\udcff" * 48),
         ("PORTAL_METRICS_TOKEN", "short"),
         ("PORTAL_METRICS_TOKEN", "ü" * 40),
         ("DATABASE_URL", "mysql://localhost/portal"),

@@ -25,6 +25,8 @@ def tell(environ, start_response) -> list[bytes]:
     if environ["PATH_INFO"] == "/endless":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return endless()  # type: ignore[return-value]
+    if environ["PATH_INFO"] == "/slow":
+        time.sleep(0.2)
     if environ["PATH_INFO"] == "/long":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return (b"x" * 100_000 for _ in range(30))  # type: ignore[return-value]
@@ -248,6 +250,27 @@ def test_a_body_in_small_pieces_leaves_the_connection_its_time(connect):
     assert answer(connection, b"GET /b HTTP/1.1\r\nHost: h\r\n\r\n").endswith(b"/b|-|-|")
 
 
+def test_a_blank_line_keeps_no_connection(connect):
+    connection = connect()
+    answer(connection, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    connection.sendall(b"\r\n")
+    assert everything(connection) == b""
+
+
+@pytest.mark.parametrize("end", [b"", b"zz\r\n"])
+def test_half_a_request_takes_nobodys_answer(connect, end):
+    connection = connect()
+    asked = b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n"
+    half = b"POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+    connection.sendall(asked + half + end)
+    if not end:
+        connection.shutdown(socket.SHUT_WR)
+    found = everything(connection)
+    assert found.count(b"HTTP/1.1 200 ") == 2
+    assert b"/slow|-|-|" in found
+    assert found.endswith(b"/b|-|-|")
+
+
 def test_a_second_head_that_came_with_the_first_has_its_time_too(connect):
     connection = connect()
     connection.sendall(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /b HT")
@@ -288,13 +311,15 @@ def test_http_1_0_gets_no_chunks(connect):
     assert body == b"x" * 3_000_000
 
 
-def test_an_answer_ends_where_nobody_listens(connect):
+@pytest.mark.parametrize("more", [b"", b"GET /b HTTP/1.1\r\nHost: h\r\n\r\n"])
+def test_an_answer_ends_where_nobody_listens(connect, caplog, more):
     ended.clear()
     connection = connect()
-    connection.sendall(b"GET /endless HTTP/1.1\r\nHost: h\r\n\r\n")
-    connection.recv(65536)
+    connection.sendall(b"GET /endless HTTP/1.1\r\nHost: h\r\n\r\n" + more)
+    time.sleep(0.1)
     connection.close()
     assert ended.wait(5)
+    assert not caplog.records
 
 
 def test_a_path_is_read_as_utf_8_and_handed_on_as_bytes():

@@ -7,6 +7,8 @@ import click
 from portal.cli.application_settings import find
 from portal.cli.applications import application
 from portal.cli.command import BadInput, command, current_settings, print_json
+from portal.copying import see_whole
+from portal.database import database
 from portal.models import DeviceCode
 from portal.models.application import DEVICE_CODE
 from portal.models.scope import DEFAULT_SCOPE
@@ -21,6 +23,7 @@ def device_code(client_id: str, scopes: str, as_json: bool) -> None:
 
     The device then asks for its tokens with the curl that is printed.
     """
+    see_whole(database.obj)
     row, asked = find(client_id), scopes.split()
     if not row.is_enabled or not row.allows_grant(DEVICE_CODE):
         raise BadInput(f"{row.name} may not use Device Code: tick it, or enable the application.")
