@@ -13,7 +13,7 @@ from peewee import Database, DatabaseError
 from portal import copying
 from portal.database import Sqlite, connected, is_missing, migrate, newer_migrations
 from portal.disk import settle
-from portal.letters import printable
+from portal.letters import MOST_REPEATED, printable
 from portal.models import TABLES, Application, SigningKey
 from portal.models.signing_key import WrongSecretKey
 
@@ -22,8 +22,6 @@ PAGES = 4096
 #: Restored applications get a version that no running process can have in memory.
 LOWEST_VERSION, VERSIONS = 2**20, 2**30
 
-#: Letters of what SQLite says that an error repeats.
-MOST_REPEATED = 200
 #: What SQLite says of a file that is no database, or a damaged one.
 NO_DATABASE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 
@@ -47,7 +45,7 @@ def write_backup(source: Database, path: Path, on_progress: OnProgress) -> dict[
         else:
             _export(source, made, on_progress)
         with _opened(made) as file:
-            see_whole(file, "The database", "restore an earlier backup")
+            see_undamaged(file, "The database", "restore an earlier backup")
             counts = _counted(file)
         made.replace(path)
     return counts
@@ -66,7 +64,7 @@ def restore_backup(
         made = Path(folder) / "portal.db"
         _copy_file(path, made)
         with _opened(made) as file:
-            see_whole(file, str(path), "use another backup")
+            see_undamaged(file, str(path), "use another backup")
             _check_release(file, path)
             if not force and not is_missing(target) and copying.is_used(target):
                 raise BackupRefused(
@@ -209,7 +207,7 @@ def _renew_versions(file: Database) -> None:
         Application.update(version=version).execute()
 
 
-def see_whole(file: Database, what: str, remedy: str, pragma: str = "integrity_check") -> None:
+def see_undamaged(file: Database, what: str, remedy: str, pragma: str = "integrity_check") -> None:
     """Let SQLite look at every page; BackupRefused with the remedy when one is damaged."""
     try:
         found = [line for (line,) in file.execute_sql(f"PRAGMA {pragma}").fetchall()]

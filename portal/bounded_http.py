@@ -26,7 +26,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _reads_head = False
     #: The server ends: whoever asks now is answered, and told to ask elsewhere next time.
     _ends = False
-    #: What comes is no longer read: it could not be understood.
+    #: What comes is no longer read: it could not be understood, or in time.
     _is_deaf = False
     _timer: asyncio.TimerHandle | None = None
     #: The request that is being answered; `cycle` is the one that was read last.
@@ -70,8 +70,8 @@ class BoundedProtocol(HttpToolsProtocol):
             data = self._again
         if self._head > HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("The request line and headers are too long.")
-        elif self._timer is None and (self._reads_head or self._is_forgotten()):
-            self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+        elif self._timer is None and not self._is_deaf and self._waits_for_head():
+            self._timer = self.loop.call_later(HEAD_SECONDS, self._give_up)
 
     def on_message_begin(self) -> None:
         self._reads_head = True
@@ -100,13 +100,16 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """After the answers to the requests before; of what comes later nothing is read."""
-        self._is_deaf = self._close_after_answers()
-        if not self._is_deaf:
+        if not self._close_after_answers():
             super().send_400_response(msg)
 
-    def _is_forgotten(self) -> bool:
-        """Whether nothing ends an idle connection: any byte, such as a blank line, keeps it."""
-        return self.timeout_keep_alive_task is None and self._is_idle()
+    def _give_up(self) -> None:
+        if not self._close_after_answers():
+            self.transport.close()
+
+    def _waits_for_head(self) -> bool:
+        """Whether a request has begun, or at least a blank line, which ends uvicorn's waiting."""
+        return self._reads_head or (self.timeout_keep_alive_task is None and self._is_idle())
 
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
@@ -116,13 +119,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _close_after_answers(self) -> bool:
-        """False when no whole request waits for its answer."""
+        """Read no more requests; False when no whole one waits for its answer."""
         if self.pipeline and self.cycle.more_body:  # half a request behind whole ones
             self.pipeline.popleft()
             self.cycle = self.pipeline[0][0] if self.pipeline else self._running
         if self._is_idle() or self.cycle.more_body:
             return False
         self.cycle.keep_alive = False
+        self._is_deaf = True
+        self._stop_timer()
         return True
 
     def _unsupported_upgrade_warning(self) -> None:

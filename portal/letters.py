@@ -8,6 +8,8 @@ BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u206
 UNSEEN = frozenset(("Cc", "Cf", "Cs", "Cn", "Zs", "Zl", "Zp", "Mn", "Me"))
 #: Letters and signs that are drawn as nothing: Hangul fillers, and Braille without a dot.
 BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+#: Letters of somebody else's words that an error in one line repeats.
+MOST_REPEATED = 200
 
 
 def has_control_characters(text: str) -> bool:

@@ -59,7 +59,7 @@ def copy(source: str, target: str, restart: bool, as_json: bool) -> None:
         _bar("Copying") as on_progress,
     ):
         if isinstance(one, Sqlite):
-            backups.see_whole(one, describe(source), "restore a backup first", "quick_check")
+            backups.see_undamaged(one, describe(source), "restore a backup first", "quick_check")
         copying.begin(one, other, _name(source), restart)
         compared = _copy(one, other, on_progress)
         if all(row.same for row in compared):

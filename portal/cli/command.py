@@ -20,14 +20,12 @@ from portal.database import (
     on_sqlite,
     pending_migrations,
 )
-from portal.letters import is_whole, printable
+from portal.letters import MOST_REPEATED, is_whole, printable
 from portal.models.signing_key import WrongSecretKey
 from portal.settings import Settings
 
 #: Wide enough for a redirect URI; a table that goes to a file is never cut.
 PIPE_WIDTH = 200
-#: Letters of a command line that an error repeats.
-MOST_REPEATED = 200
 
 
 class BadInput(click.ClickException):
